@@ -1,0 +1,1 @@
+"""The worker: one picture in, thumbnails out; a supervisor that talks, a renderer that does not."""
