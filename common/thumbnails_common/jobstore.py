@@ -112,12 +112,18 @@ class JobStore(Protocol):
     def patch_spec(
         self, namespace: str, name: str, patch: Mapping[str, Any], *, resource_version: str | None = None
     ) -> Document:
-        """Merge-patch `spec` (suspend and cancel are all that may change). Raises ObjectMissing, Conflict, Refused."""
+        """Merge-patch `spec`: suspend and cancel are all that may change.
+
+        Raises ObjectMissing, Conflict, Refused.
+        """
 
     def patch_status(
         self, namespace: str, name: str, patch: Mapping[str, Any], *, resource_version: str
     ) -> Document:
-        """Merge-patch `status`, only if the object is at `resource_version`. Raises ObjectMissing, Conflict, Refused."""
+        """Merge-patch `status`, only if the object is at `resource_version`.
+
+        Raises ObjectMissing, Conflict, Refused.
+        """
 
     def delete(
         self, namespace: str, name: str, *, uid: str | None = None, resource_version: str | None = None

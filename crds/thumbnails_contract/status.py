@@ -45,18 +45,18 @@ class ConditionType(StrEnum):
 class Reason(StrEnum):
     """Condition reasons that are no errors; errors bring their own (`errors.py`)."""
 
-    # Started=False: why it waits
+    # Why a job waits: Started is False
     QUEUED = "Queued"
     SUSPENDED = "Suspended"
     WORKERS_STARTING = "WorkersStarting"
     WAITING_FOR_EQUAL_JOB = "WaitingForEqualJob"
-    # Started=True
+    # Started is True
     RENDERING = "Rendering"
     RETRYING = "Retrying"
-    # Complete=True
+    # Complete is True
     RENDERED = "Rendered"
     CACHED = "Cached"
-    # WebhookDelivered
+    # Of the condition WebhookDelivered
     DELIVERED = "Delivered"
     DELIVERY_RETRYING = "DeliveryRetrying"
     DELIVERY_FAILED = "DeliveryFailed"
@@ -230,6 +230,13 @@ class DeliveryFacts:
     attempts: int
     next_attempt_time: datetime | None
 
+    def to_manifest(self) -> dict[str, Any]:
+        """The manifest's form."""
+        data: dict[str, Any] = {"attempts": self.attempts}
+        if self.next_attempt_time is not None:
+            data["nextAttemptTime"] = format_time(self.next_attempt_time)
+        return data
+
 
 @dataclass(frozen=True, slots=True)
 class Status:
@@ -281,34 +288,24 @@ class Status:
 
     def to_manifest(self) -> dict[str, Any]:
         """The manifest's form, with the fields that are there for printing only."""
-        data: dict[str, Any] = {"phase": self.phase.value}
-        if self.observed_generation is not None:
-            data["observedGeneration"] = self.observed_generation
-        if self.conditions:
-            data["conditions"] = [condition.to_manifest() for condition in self.conditions]
-        if self.source is not None:
-            data["source"] = self.source.to_manifest()
-        if self.outputs:
-            data["outputs"] = [output.to_manifest() for output in self.outputs]
-            data["outputsSummary"] = summarize_outputs(self.outputs)
-        if self.worker_job is not None:
-            data["workerJob"] = self.worker_job
-        if self.attempts:
-            data["attempts"] = self.attempts
-        if self.start_time is not None:
-            data["startTime"] = format_time(self.start_time)
-        if self.completion_time is not None:
-            data["completionTime"] = format_time(self.completion_time)
-            if self.start_time is not None:
-                seconds = (self.completion_time - self.start_time).total_seconds()
-                data["duration"] = format_duration(seconds)
-        if self.error is not None:
-            data["error"] = {"reason": self.error.reason, "message": self.error.message}
-        if self.webhook is not None:
-            data["webhook"] = {"attempts": self.webhook.attempts}
-            if self.webhook.next_attempt_time is not None:
-                data["webhook"]["nextAttemptTime"] = format_time(self.webhook.next_attempt_time)
-        return data
+        start, completion, webhook = self.start_time, self.completion_time, self.webhook
+        duration = (completion - start).total_seconds() if completion and start else None
+        data: dict[str, Any] = {
+            "phase": self.phase.value,
+            "observedGeneration": self.observed_generation,
+            "conditions": [condition.to_manifest() for condition in self.conditions],
+            "source": self.source.to_manifest() if self.source else None,
+            "outputs": [output.to_manifest() for output in self.outputs],
+            "outputsSummary": summarize_outputs(self.outputs),
+            "workerJob": self.worker_job,
+            "attempts": self.attempts,
+            "startTime": format_time(start) if start else None,
+            "completionTime": format_time(completion) if completion else None,
+            "duration": format_duration(duration) if duration is not None else None,
+            "error": {"reason": self.error.reason, "message": self.error.message} if self.error else None,
+            "webhook": webhook.to_manifest() if webhook else None,
+        }
+        return {key: value for key, value in data.items() if value not in (None, [], "", 0)}
 
 
 def status_patch(old: Mapping[str, Any], new: Status) -> dict[str, Any]:
@@ -337,7 +334,8 @@ def format_duration(seconds: float) -> str:
     """`40ms`, `1.2s`, `61s`: short, for a printer column."""
     if seconds < 1:
         return f"{max(0, round(seconds * 1000))}ms"
-    return f"{seconds:.1f}s" if seconds < 10 else f"{round(seconds)}s"
+    one_decimal_below = 10
+    return f"{seconds:.1f}s" if seconds < one_decimal_below else f"{round(seconds)}s"
 
 
 def _optional_time(text: str | None) -> datetime | None:
