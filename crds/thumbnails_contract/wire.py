@@ -22,8 +22,8 @@ WORK_PATH: Final = "/work"
 class Limits:
     """What a picture may be and what rendering it may take: all checked before, or as early as possible."""
 
-    source_bytes: int = 100_000_000
-    pixels: int = 100_000_000  # of a still picture, and of the canvas
+    source_bytes: int = 134_217_728
+    pixels: int = 128_000_000  # of a still picture, and of the canvas
     frames: int = 1_000
     frame_pixels: int = 10_000_000  # of the canvas, when there is more than one frame
     total_pixels: int = 1_000_000_000  # frames x canvas of an animation
