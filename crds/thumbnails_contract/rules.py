@@ -37,6 +37,11 @@ def _same(*names: str) -> Callable[[Value, Value], bool]:
     return lambda new, old: all(new.get(name) == old.get(name) for name in names)
 
 
+def _outputs(spec: Value) -> dict[str, Any]:
+    # CEL compares lists of the types map and set without regard to their order.
+    return {item["name"]: {**item, "formats": sorted(item["formats"])} for item in spec["outputs"]}
+
+
 RULES: Final = (
     Rule(
         ("spec",),
@@ -44,7 +49,9 @@ RULES: Final = (
         "&& self.priority == oldSelf.priority",
         "spec is immutable, but for suspend and cancel",
         transition=True,
-        holds=_same("account", "source", "outputs", "priority"),
+        holds=lambda new, old: (
+            _same("account", "source", "priority")(new, old) and _outputs(new) == _outputs(old)
+        ),
     ),
     Rule(
         ("spec",),
@@ -55,7 +62,8 @@ RULES: Final = (
     ),
     Rule(
         ("spec",),
-        "has(self.webhook) == has(oldSelf.webhook) && (!has(self.webhook) || self.webhook == oldSelf.webhook)",
+        "has(self.webhook) == has(oldSelf.webhook) "
+        "&& (!has(self.webhook) || self.webhook == oldSelf.webhook)",
         "spec.webhook is immutable",
         transition=True,
         holds=_same("webhook"),
@@ -104,7 +112,7 @@ def violations(document: Value, old: Value | None = None) -> Iterator[Violation]
                 yield Violation(path, rule.message)
 
 
-def _values(document: Value, path: tuple[str, ...], at: str = "") -> Iterator[tuple[str, Value]]:
+def _values(document: Any, path: tuple[str, ...], at: str = "") -> Iterator[tuple[str, Value]]:
     if not path:
         yield at, document
         return
