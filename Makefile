@@ -1,0 +1,50 @@
+# The commands of this project; `make help` lists them.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+CODE := crds common api operator worker local tests hack
+# Tests wait for processes more than they compute: a few more workers than cores.
+TEST_JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
+
+.PHONY: help
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## start the whole service on http://localhost:3000 (PORT=... THUMBNAILS_DATA=... to change)
+	@./hack/venv.sh local
+	@exec $(BIN)/python -m thumbnails_local
+
+.PHONY: test
+test: ## run the unit, integration and conformance tests (ARGS=... for pytest)
+	@./hack/venv.sh dev
+	@$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadgroup $(ARGS)
+
+.PHONY: lint
+lint: ## check style, types and the layers (ruff, mypy, import-linter)
+	@./hack/venv.sh dev
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy crds common api operator worker local
+	$(BIN)/mypy tests hack
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: ## format the code
+	@./hack/venv.sh dev
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+.PHONY: bench
+bench: ## measure against the same work by hand, and redraw docs/benchmarks.md
+	@./hack/venv.sh dev
+	@$(BIN)/python hack/bench/local.py
+
+.PHONY: lock
+lock: ## pin the newest versions, with hashes (needs uv: THUMBNAILS_UV=/path/to/uv)
+	@./hack/lock.sh
+
+.PHONY: clean
+clean: ## remove what was installed and built (not your data in .data)
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +

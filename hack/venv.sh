@@ -1,0 +1,70 @@
+#!/bin/sh
+# Makes the project's own virtual environment, or brings it up to date: hack/venv.sh local|dev
+# Everything goes into .venv; nothing is installed anywhere else. Done in a second when nothing changed.
+set -eu
+cd "$(dirname "$0")/.."
+set_name=$1
+venv=.venv
+
+fail() {
+  printf '%s\n' "$@" >&2
+  exit 1
+}
+
+# The wanted state, as one line: which lock, and which python made the environment.
+wanted=$(cat pyproject.toml requirements/build.txt "requirements/$set_name.txt" | cksum)
+for stamp in "$venv/.installed-$set_name" "$venv/.installed-dev"; do
+  if [ "$stamp" = "$venv/.installed-dev" ]; then
+    wanted=$(cat pyproject.toml requirements/build.txt requirements/dev.txt | cksum)
+  fi
+  if [ -x "$venv/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted $PWD" ]; then
+    exit 0
+  fi
+done
+wanted="$(cat pyproject.toml requirements/build.txt "requirements/$set_name.txt" | cksum) $PWD"
+
+find_python() {
+  for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
+    if command -v "$candidate" >/dev/null 2>&1 &&
+      "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  return 1
+}
+python=$(find_python) || fail "Python 3.11 or newer is needed (PYTHON=/path/to/python3 names one)."
+
+if ! [ -x "$venv/bin/python" ] || [ "$(cat "$venv/.made-by" 2>/dev/null)" != "$python $PWD" ]; then
+  echo "Making $venv with $("$python" --version) ..."
+  rm -rf "$venv"
+  if "$python" -c 'import ensurepip' 2>/dev/null; then
+    "$python" -m venv "$venv"
+  elif "$python" -m pip --version >/dev/null 2>&1; then
+    # Debian and Ubuntu keep ensurepip in python3-venv; with python3-pip alone this works as well.
+    "$python" -m venv --without-pip "$venv"
+    "$python" -m pip --python "$venv/bin/python" install --quiet pip
+  else
+    fail "This Python cannot make virtual environments by itself. On Debian and Ubuntu:" \
+      "  sudo apt-get install python3-venv"
+  fi
+  printf '%s' "$python $PWD" >"$venv/.made-by"
+fi
+
+echo "Installing requirements/$set_name.txt into $venv (half a minute the first time) ..."
+log=$venv/install-$set_name.log
+# Shows a line for each package while they arrive; the whole output is kept for when it fails.
+if ! { "$venv/bin/python" -m pip install --disable-pip-version-check --require-hashes \
+  -r requirements/build.txt -r "requirements/$set_name.txt" 2>&1 || echo "install-failed"; } |
+  tee "$log" | awk '
+    /^install-failed$/ { failed = 1 }
+    /^Collecting / { count += 1; printf "\r\033[K  %3d  %s", count, $2; fflush() }
+    /^Installing collected/ { printf "\r\033[K  %3d packages, unpacking ...", count; fflush() }
+    END { printf "\r\033[K"; exit failed }'; then
+  tail -n 15 "$log" >&2
+  fail "" "The installation failed; all of its output is in $log."
+fi
+"$venv/bin/python" -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e . ||
+  fail "The project itself could not be installed into $venv."
+printf '%s' "$wanted" >"$venv/.installed-$set_name"
+echo "Done."
