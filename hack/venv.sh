@@ -11,17 +11,16 @@ fail() {
   exit 1
 }
 
-# The wanted state, as one line: which lock, and which python made the environment.
-wanted=$(cat pyproject.toml requirements/build.txt "requirements/$set_name.txt" | cksum)
-for stamp in "$venv/.installed-$set_name" "$venv/.installed-dev"; do
-  if [ "$stamp" = "$venv/.installed-dev" ]; then
-    wanted=$(cat pyproject.toml requirements/build.txt requirements/dev.txt | cksum)
-  fi
-  if [ -x "$venv/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted $PWD" ]; then
-    exit 0
-  fi
-done
-wanted="$(cat pyproject.toml requirements/build.txt "requirements/$set_name.txt" | cksum) $PWD"
+# What an environment was made from; .venv cannot be moved, so the folder is part of it.
+fingerprint() {
+  echo "$(cat pyproject.toml requirements/build.txt "requirements/$1.txt" | cksum) $PWD"
+}
+is_installed() {
+  [ -x "$venv/bin/python" ] && [ "$(cat "$venv/.installed-$1" 2>/dev/null)" = "$(fingerprint "$1")" ]
+}
+if is_installed "$set_name" || is_installed dev; then # dev has all that local has
+  exit 0
+fi
 
 find_python() {
   for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
@@ -66,5 +65,5 @@ if ! { "$venv/bin/python" -m pip install --disable-pip-version-check --require-h
 fi
 "$venv/bin/python" -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e . ||
   fail "The project itself could not be installed into $venv."
-printf '%s' "$wanted" >"$venv/.installed-$set_name"
+fingerprint "$set_name" >"$venv/.installed-$set_name"
 echo "Done."
