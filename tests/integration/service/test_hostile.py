@@ -22,7 +22,7 @@ def png(width: int, height: int, *chunks: bytes, depth: int = 8, colour: int = 0
 
 
 def gif_bomb(frames: int) -> bytes:
-    """A large canvas with very many frames of one pixel each: a few bytes a frame, a canvas of memory each."""
+    """A large canvas with very many frames of one pixel each: a few bytes a frame, much memory each."""
     head = b"GIF89a" + struct.pack("<HHBBB", 3000, 3000, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
     frame = b"\x2c" + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\x00"
     return head + frame * frames + b";"

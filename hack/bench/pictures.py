@@ -1,0 +1,83 @@
+"""Photos for benchmarks: real ones where there are some, each item with pixels of its own.
+
+A job with the pixels of an earlier one would be answered from the cache, so each item is a photo that is
+cut at another place, mirrored or not, and encoded anew. They are made once and kept in `.cache/bench`.
+"""
+
+import io
+import os
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+ROOT = Path(__file__).parents[2]
+REAL = ROOT.parent / "shared" / "data"
+CACHE = ROOT / ".cache" / "bench"
+REAL_NAMES = ("phone.jpg", "photo-2725x2225.jpg", "orientation-1.jpg")
+
+# Of 20 photos: as many in each format. Mostly JPEG, as uploads are.
+MIX = ("JPEG",) * 16 + ("PNG",) * 1 + ("WEBP",) * 3
+
+
+def make(count: int) -> list[Path]:
+    """`count` files, no two alike; the same files at each call."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    todo = [index for index in range(count) if not _path(index).exists()]
+    if todo:
+        print(f"making {len(todo)} photos ...", flush=True)
+        with ProcessPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(_make_one, todo, chunksize=10))
+    return [_path(index) for index in range(count)]
+
+
+def describe(files: list[Path]) -> str:
+    """What kind of photos they are, for the table."""
+    sizes = sorted(file.stat().st_size for file in files)
+    origin = "cut from real photographs" if REAL.is_dir() else "generated"
+    return (
+        f"{len(files)} photos {origin} (80 % JPEG, 15 % WebP, 5 % PNG), each with different pixels, "
+        f"{sizes[len(sizes) // 2] / 1e6:.2f} MB in the median, {sum(sizes) / 1e6:.0f} MB in all"
+    )
+
+
+def _path(index: int) -> Path:
+    return CACHE / f"{'real' if REAL.is_dir() else 'made'}-{index:05d}.{MIX[index % len(MIX)].lower()}"
+
+
+def _make_one(index: int) -> None:
+    generator = np.random.default_rng(index)
+    source = _source(index, generator)
+    width, height = source.size
+    # Between two and twelve megapixels (as far as the photo goes), wherever in it.
+    share = float(np.sqrt(min(1.0, generator.uniform(2e6, 12e6) / (width * height)))) * 0.98
+    box_width, box_height = int(width * share), int(height * share)
+    left = int(generator.integers(0, width - box_width + 1))
+    top = int(generator.integers(0, height - box_height + 1))
+    picture = source.crop((left, top, left + box_width, top + box_height))
+    if index % 2:
+        picture = ImageOps.mirror(picture)
+    file = io.BytesIO()
+    format_ = MIX[index % len(MIX)]
+    if format_ == "PNG":  # screenshots and logos rather than photographs
+        picture.thumbnail((900, 900))
+        picture.save(file, "PNG", compress_level=6)
+    else:
+        picture.save(file, format_, quality=int(generator.integers(80, 95)))
+    temporary = _path(index).with_suffix(f".{os.getpid()}")
+    temporary.write_bytes(file.getvalue())
+    temporary.replace(_path(index))
+
+
+def _source(index: int, generator: np.random.Generator) -> Image.Image:
+    if REAL.is_dir():
+        with Image.open(REAL / REAL_NAMES[index % len(REAL_NAMES)]) as picture:
+            return picture.convert("RGB")
+    x, y = np.meshgrid(np.linspace(0, 1, 2800), np.linspace(0, 1, 2200))
+    phases = generator.random(6) * 6
+    channels = [
+        120 * np.sin(9 * x * (i + 1) + phases[i]) * np.cos(7 * y + phases[i + 3]) + 127 for i in range(3)
+    ]
+    pixels = np.stack(channels, axis=-1) + generator.normal(0, 6, (2200, 2800, 3))
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
