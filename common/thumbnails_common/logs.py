@@ -1,0 +1,99 @@
+"""What API and operator log with: one line a record on stderr, as text or JSON, without secrets.
+
+Nothing should hand a secret to a logger in the first place; the redaction here is the last line of
+defence, since texts of other libraries (urllib3's, for one) hold presigned URLs.
+"""
+
+import json
+import logging
+import re
+import sys
+from datetime import UTC, datetime
+from typing import Final, TextIO
+
+LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+FORMATS: Final = ("text", "json")
+
+# Libraries that tell every request or connection, with its URL, below WARNING.
+_CHATTY: Final = ("urllib3", "waitress", "asyncio", "aiohttp.access", "PIL", "minio")
+
+_REDACTED: Final = "[redacted]"
+_SECRETS: Final = re.compile(
+    r"""
+      (?P<query>\?)[^\s"'<>?]*(?:X-Amz-|Signature=|token=)[^\s"'<>]*    # a presigned URL's whole query
+    | (?P<name>(?:X-Amz-(?:Signature|Credential|Security-Token)|policy)["']?\s*[=:]\s*["']?)[^\s"'&,}]+
+    | (?P<signature>\bSignature=)[0-9A-Za-z%/+=]+
+    | (?P<bearer>\bBearer\s+)[\w.~+/=-]+
+    | (?P<webhook>\bwhsec_)[\w+/=-]+
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+
+# The attributes that every record has; what a call gave as `extra` are all others.
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def redact(text: str) -> str:
+    """`text` without signatures, bearer tokens and webhook secrets."""
+    return _SECRETS.sub(lambda match: (match[match.lastgroup] if match.lastgroup else "") + _REDACTED, text)
+
+
+class _TextFormatter(logging.Formatter):
+    """`12:00:00 WARNING api: message key=value`, for people."""
+
+    def __init__(self, component: str) -> None:
+        super().__init__()
+        self._component = component
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
+        level = "" if record.levelno == logging.INFO else f" {record.levelname}"
+        extras = "".join(f" {name}={value}" for name, value in _extras(record).items())
+        text = f"{at}{level} {self._component}: {record.getMessage()}{extras}"
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        return redact(text)
+
+
+class _JsonFormatter(logging.Formatter):
+    """One JSON object a line, for machines."""
+
+    def __init__(self, component: str) -> None:
+        super().__init__()
+        self._component = component
+
+    def format(self, record: logging.LogRecord) -> str:
+        document: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "component": self._component,
+            "logger": record.name,
+            "message": redact(record.getMessage()),
+        }
+        for name, value in _extras(record).items():
+            document.setdefault(name, value if isinstance(value, int | float | None) else redact(str(value)))
+        if record.exc_info:
+            document["exception"] = redact(self.formatException(record.exc_info))
+        return json.dumps(document, ensure_ascii=False)
+
+
+def configure(level: str, format_: str, component: str, *, stream: TextIO | None = None) -> None:
+    """Send every log record of this process to stderr (or `stream`), and take over earlier handlers.
+
+    `level` is one of LEVELS, `format_` of FORMATS: anything else is a ValueError.
+    """
+    if level not in LEVELS:
+        raise ValueError(f"the log level must be one of {', '.join(LEVELS)}, not {level!r}")
+    if format_ not in FORMATS:
+        raise ValueError(f"the log format must be one of {', '.join(FORMATS)}, not {format_!r}")
+    handler = logging.StreamHandler(stream if stream is not None else sys.stderr)
+    handler.setFormatter(_JsonFormatter(component) if format_ == "json" else _TextFormatter(component))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level]))
+
+
+def _extras(record: logging.LogRecord) -> dict[str, object]:
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
