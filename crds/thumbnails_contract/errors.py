@@ -101,6 +101,33 @@ class ImageNotFound(NotFound):
     default_message = "The id is not valid, or its original is no longer kept."
 
 
+class MethodNotAllowed(InvalidRequest):
+    """The resource exists, the method does not (RFC 9110 section 15.5.6)."""
+
+    reason = "MethodNotAllowed"
+    title = "This resource has no such method"
+    status = 405
+    default_message = "The header Allow lists the methods that this resource has."
+
+
+class PreconditionFailed(InvalidRequest):
+    """An If-Match that does not hold (RFC 9110 section 15.5.13)."""
+
+    reason = "PreconditionFailed"
+    title = "A precondition does not hold"
+    status = 412
+    default_message = "The thumbnail has another ETag than the ones in If-Match."
+
+
+class RangeNotSatisfiable(InvalidRequest):
+    """A Range that begins past the end (RFC 9110 section 15.5.17)."""
+
+    reason = "RangeNotSatisfiable"
+    title = "The range is not within the file"
+    status = 416
+    default_message = "The header Content-Range says how many bytes there are."
+
+
 class PayloadTooLarge(ThumbnailsError):
     """More bytes than the service takes (RFC 9110 section 15.5.14)."""
 

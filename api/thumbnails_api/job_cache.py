@@ -1,0 +1,302 @@
+"""The API's own copy of all jobs, fed by a watch, for answers that cost the job store nothing.
+
+What was read from the store by somebody else's request (`put`) and what was deleted (`remove`) is
+seen at once; the watch brings the rest. Two facts keep the copy right when they race: the greater
+resourceVersion of a job wins, and a uid that was deleted never comes back.
+"""
+
+import contextlib
+import heapq
+import logging
+import threading
+import time
+from bisect import bisect_left, insort
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from thumbnails_common.jobstore import Document, Expired, JobStore, ObjectMissing, WatchEvent, WatchEventType
+from thumbnails_contract.errors import InvalidJob, JobStoreUnavailable, ThumbnailsError
+from thumbnails_contract.job import JobKey, ThumbnailJob
+from thumbnails_contract.names import is_job_name
+from thumbnails_contract.status import Phase
+
+from .accounts import Caller
+from .pages import Position, position_of
+
+log = logging.getLogger(__name__)
+
+_REMEMBERED_DELETIONS: Final = 10_000
+_FIRST_RETRY_SECONDS: Final = 0.2
+_LAST_RETRY_SECONDS: Final = 10.0
+_WATCH_SECONDS: Final = 60.0
+# A server that ends each watch at once (it is shutting down, say) must not be asked in a tight loop.
+_BETWEEN_WATCHES_SECONDS: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Jobs, newest first, and where the next page begins (None: this is the last one)."""
+
+    jobs: tuple[ThumbnailJob, ...]
+    next: Position | None
+
+
+class _Index:
+    """All jobs of a moment: by key, and sorted for paging by caller and phase."""
+
+    def __init__(self, jobs: Iterable[ThumbnailJob] = ()) -> None:
+        self.by_key = {job.key: job for job in jobs}
+        self._sorted: defaultdict[tuple[Caller, Phase], list[Position]] = defaultdict(list)
+        for job in self.by_key.values():
+            self._sorted[_drawer(job)].append(position_of(job))
+        for positions in self._sorted.values():
+            positions.sort()
+
+    def set(self, job: ThumbnailJob) -> None:
+        old = self.by_key.get(job.key)
+        moved = old is None or _drawer(old) != _drawer(job) or position_of(old) != position_of(job)
+        if moved:
+            self.drop(job.key)
+            insort(self._sorted[_drawer(job)], position_of(job))
+        self.by_key[job.key] = job
+
+    def drop(self, key: JobKey) -> None:
+        job = self.by_key.pop(key, None)
+        if job is not None:
+            drawer, position = _drawer(job), position_of(job)
+            positions = self._sorted[drawer]
+            del positions[bisect_left(positions, position)]
+            if not positions:
+                del self._sorted[drawer]
+
+    def newest_first(
+        self, caller: Caller, phases: Iterable[Phase], before: Position | None
+    ) -> Iterator[ThumbnailJob]:
+        drawers = [self._sorted[caller, phase] for phase in phases if (caller, phase) in self._sorted]
+        for position in heapq.merge(*(_descending(drawer, before) for drawer in drawers), reverse=True):
+            yield self.by_key[JobKey(caller.namespace, position.name)]
+
+    def has_jobs(self, caller: Caller) -> bool:
+        return any((caller, phase) in self._sorted for phase in Phase)
+
+
+class JobCache:
+    """Jobs of one namespace, or of all when that is None. Every method may be called from any thread."""
+
+    def __init__(self, store: JobStore, *, namespace: str | None = None) -> None:
+        self._store = store
+        self._namespace = namespace
+        self._index = _Index()
+        self._deleted_uids: OrderedDict[str, None] = OrderedDict()
+        self._lock = threading.Lock()
+        self._job_ended = threading.Condition(self._lock)
+        self._synced = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    # ---- life ----
+
+    def start(self) -> None:
+        """Begin to list and watch, in a thread of its own."""
+        self._thread = threading.Thread(target=self._follow, name="job-cache", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_seconds: float = 1.0) -> None:
+        """End soon; whoever waits for a job is let go at once."""
+        self._stopping.set()
+        with self._lock:
+            self._job_ended.notify_all()
+        if self._thread is not None:
+            self._thread.join(timeout_seconds)
+
+    @property
+    def synced(self) -> bool:
+        """Whether all jobs were listed once."""
+        return self._synced.is_set()
+
+    def wait_synced(self, timeout_seconds: float) -> bool:
+        """Wait for the first list."""
+        return self._synced.wait(timeout_seconds)
+
+    # ---- reading ----
+
+    def get(self, caller: Caller, name: str) -> ThumbnailJob | None:
+        """The caller's job of this name, or None.
+
+        One that is not known may have been made by another replica just now, so the store is asked
+        once, for names that can exist. Raises JobStoreUnavailable.
+        """
+        if not is_job_name(name):
+            return None
+        job = self._index.by_key.get(JobKey(caller.namespace, name))
+        if job is None:
+            try:
+                job = self.put(self._store.get(caller.namespace, name))
+            except ObjectMissing:
+                return None
+            except InvalidJob:
+                log.warning("the job %s/%s cannot be read by this version", caller.namespace, name)
+                return None
+        return job if job is not None and job.spec.account == caller.account else None
+
+    def page(
+        self, caller: Caller, *, phases: frozenset[Phase], limit: int, before: Position | None
+    ) -> Page | None:
+        """At most `limit` jobs older than `before`; None when the caller has no job at all.
+
+        Raises JobStoreUnavailable as long as the jobs were not listed.
+        """
+        if not self.synced:
+            raise JobStoreUnavailable
+        with self._lock:
+            if not self._index.has_jobs(caller):
+                return None
+            jobs = tuple(islice(self._index.newest_first(caller, phases, before), limit + 1))
+        if len(jobs) <= limit:
+            return Page(jobs, None)
+        return Page(jobs[:limit], position_of(jobs[limit - 1]))
+
+    def wait_until_finished(self, job: ThumbnailJob, timeout_seconds: float) -> ThumbnailJob:
+        """The job as it is when it has ended, was deleted, time is up, or the cache stops."""
+        deadline = time.monotonic() + timeout_seconds
+        with self._lock:
+            while True:
+                latest = self._index.by_key.get(job.key)
+                if latest is None or latest.uid != job.uid:
+                    return job
+                left = deadline - time.monotonic()
+                if latest.status.finished or left <= 0 or self._stopping.is_set():
+                    return latest
+                self._job_ended.wait(left)
+
+    # ---- writing ----
+
+    def put(self, document: Document) -> ThumbnailJob | None:
+        """Take in what the store just answered; the newest known state, or None when it was deleted since.
+
+        Raises InvalidJob.
+        """
+        job = ThumbnailJob.parse(document)
+        with self._lock:
+            return self._put(job)
+
+    def remove(self, job: ThumbnailJob) -> None:
+        """Take in that this job was deleted."""
+        with self._lock:
+            self._remove(job.key, job.uid)
+
+    def _put(self, job: ThumbnailJob) -> ThumbnailJob | None:
+        if job.uid in self._deleted_uids:
+            return None
+        old = self._index.by_key.get(job.key)
+        if old is not None and _version(old) > _version(job):
+            return old
+        self._index.set(job)
+        if job.status.finished:
+            self._job_ended.notify_all()
+        return job
+
+    def _remove(self, key: JobKey, uid: str) -> None:
+        self._deleted_uids[uid] = None
+        while len(self._deleted_uids) > _REMEMBERED_DELETIONS:
+            self._deleted_uids.popitem(last=False)
+        old = self._index.by_key.get(key)
+        if old is not None and old.uid == uid:
+            self._index.drop(key)
+        self._job_ended.notify_all()
+
+    # ---- list and watch ----
+
+    def _follow(self) -> None:
+        retry_seconds = _FIRST_RETRY_SECONDS
+        version: str | None = None
+        while not self._stopping.is_set():
+            try:
+                if version is None:
+                    version = self._relist()
+                    self._synced.set()
+                for event in self._watch(version):
+                    version = event.resource_version
+                    self._apply(event)
+                retry_seconds = _FIRST_RETRY_SECONDS
+                self._stopping.wait(_BETWEEN_WATCHES_SECONDS)
+            except Expired:
+                version = None
+            except Exception as error:  # the thread must outlive whatever a store does
+                if self._stopping.is_set():
+                    return
+                if isinstance(error, ThumbnailsError):
+                    log.warning("cannot follow the jobs: %s", error.message)
+                else:
+                    log.exception("cannot follow the jobs")
+                    version = None
+                self._stopping.wait(retry_seconds)
+                retry_seconds = min(retry_seconds * 2, _LAST_RETRY_SECONDS)
+
+    def _watch(self, version: str) -> Iterator[WatchEvent]:
+        events = self._store.watch(version, self._namespace, timeout_seconds=_WATCH_SECONDS)
+        with contextlib.closing(events):  # type: ignore[type-var]  # the port says that it is a generator
+            for event in events:
+                if self._stopping.is_set():
+                    return
+                yield event
+
+    def _apply(self, event: WatchEvent) -> None:
+        if event.type is WatchEventType.BOOKMARK:
+            return
+        try:
+            job = ThumbnailJob.parse(event.document)
+        except InvalidJob:
+            log.warning("a job cannot be read by this version, and is left out")
+            return
+        with self._lock:
+            if event.type is WatchEventType.DELETED:
+                self._remove(job.key, job.uid)
+            else:
+                self._put(job)
+
+    def _relist(self) -> str:
+        """Swap in a new index, made beside the old one; the resourceVersion to watch from."""
+        listed: list[ThumbnailJob] = []
+        token: str | None = None
+        while True:
+            page = self._store.list(self._namespace, continue_token=token)
+            for document in page.items:
+                try:
+                    listed.append(ThumbnailJob.parse(document))
+                except InvalidJob:
+                    log.warning("a job cannot be read by this version, and is left out")
+            token = page.continue_token
+            if token is None:
+                break
+        listed_version = _number(page.resource_version)
+        with self._lock:
+            known = self._index
+            self._index = _Index(job for job in listed if job.uid not in self._deleted_uids)
+            # What was put in while we listed is newer than the list.
+            for job in known.by_key.values():
+                if _version(job) > listed_version:
+                    self._index.set(job)
+            self._job_ended.notify_all()
+        return page.resource_version
+
+
+def _descending(positions: list[Position], before: Position | None) -> Iterator[Position]:
+    end = len(positions) if before is None else bisect_left(positions, before)
+    return (positions[index] for index in range(end - 1, -1, -1))
+
+
+def _drawer(job: ThumbnailJob) -> tuple[Caller, Phase]:
+    return Caller(job.key.namespace, job.spec.account), job.status.phase
+
+
+def _version(job: ThumbnailJob) -> int:
+    return _number(job.resource_version)
+
+
+def _number(resource_version: str) -> int:
+    """A resourceVersion is a decimal number that can be compared (KEP-5504); 0 for anything else."""
+    return int(resource_version) if resource_version.isdecimal() else 0

@@ -1,0 +1,89 @@
+"""`/healthz` and `/readyz`, for probes, and `/`, for people who look what is here."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import falcon
+
+from thumbnails_api.answers import write_json
+from thumbnails_api.job_cache import JobCache
+from thumbnails_api.problems import write_problem
+from thumbnails_common.jobstore import JobStore
+from thumbnails_common.objectstore import ObjectStore
+from thumbnails_contract.errors import ThumbnailsError, Unavailable
+
+_READY_CACHE_SECONDS: Final = 2.0
+
+
+class Alive:
+    """`GET /healthz`."""
+
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        """200 as long as requests are answered at all."""
+        write_json(resp, {"status": "ok"})
+
+    on_head = on_get
+
+
+@dataclass(slots=True)
+class Ready:
+    """`GET /readyz`."""
+
+    store: JobStore
+    objects: ObjectStore
+    jobs: JobCache
+    monotonic: Callable[[], float] = time.monotonic
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _checked_at: float | None = None
+    _troubles: dict[str, str] = field(default_factory=dict)
+
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        """200 when both stores answer and the jobs are known; 503 with what is wrong."""
+        troubles = self._check()
+        if troubles:
+            write_problem(resp, Unavailable("A part of the service is away."), checks=troubles)
+        else:
+            write_json(resp, {"status": "ready"})
+
+    on_head = on_get
+
+    def _check(self) -> dict[str, str]:
+        """One check at a time, kept for two seconds: probes of many must not load the stores."""
+        with self._lock:
+            now = self.monotonic()
+            if self._checked_at is None or now - self._checked_at >= _READY_CACHE_SECONDS:
+                self._troubles = self._look()
+                self._checked_at = self.monotonic()
+            return self._troubles
+
+    def _look(self) -> dict[str, str]:
+        troubles: dict[str, str] = {}
+        for name, check in (("jobStore", self.store.check), ("objectStore", self.objects.check)):
+            try:
+                check()
+            except ThumbnailsError as error:
+                troubles[name] = error.title
+        if not self.jobs.synced:
+            troubles["jobs"] = "The jobs were not listed yet"
+        return troubles
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """`GET /`."""
+
+    version: str
+
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        """What this is, and where to go."""
+        document = {
+            "name": "thumbnails",
+            "version": self.version,
+            "links": {"images": "/images", "jobs": "/jobs", "health": "/healthz", "ready": "/readyz"},
+        }
+        write_json(resp, document)
+
+    on_head = on_get

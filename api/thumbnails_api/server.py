@@ -1,0 +1,258 @@
+"""waitress, set up for pictures: bodies on disk, thousands of connections, an orderly end.
+
+Three things waitress does not do are added to its channel. A refusal that is known from the headers
+(413, 503) is sent at once, also to a client that waits for `100 Continue`; waitress would first ask
+for the whole body. The bytes of all bodies together are bounded. And after such a refusal what the
+client still sends is read and dropped for a moment: closing at once would reset the connection, and
+many a client would never see the answer.
+"""
+
+import errno
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from socket import SHUT_WR, socket
+from typing import Any, Final
+
+from waitress import wasyncore
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser
+from waitress.server import BaseWSGIServer, create_server
+
+from thumbnails_contract.errors import InvalidRequest, Overloaded, PayloadTooLarge, ThumbnailsError
+
+from .problems import PROBLEM_TYPE, problem_document
+from .settings import ApiSettings
+
+log = logging.getLogger(__name__)
+
+WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+# A read of a socket; smaller ones cost more calls for each picture.
+_RECEIVE_BYTES: Final = 256 * 1024
+# Bodies beyond this go to a file: 50 uploads at once must fit into some MiB of memory.
+_BODY_IN_MEMORY_BYTES: Final = 128 * 1024
+_HEADER_BYTES: Final = 32 * 1024
+_LOOP_SECONDS: Final = 0.5
+_LINGER_SECONDS: Final = 5.0
+_FULL_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class SpoolBudget:
+    """How many bytes of bodies may be on disk at once, all requests together."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._left = max_bytes
+        self._lock = threading.Lock()
+
+    def take(self, count: int) -> bool:
+        """Whether there was room for `count` more bytes; they are taken then."""
+        with self._lock:
+            if count > self._left:
+                return False
+            self._left -= count
+            return True
+
+    def give_back(self, count: int) -> None:
+        """Room for others."""
+        with self._lock:
+            self._left += count
+
+
+class _Refusal:
+    """What waitress calls an error: an answer without the app."""
+
+    def __init__(self, error: ThumbnailsError) -> None:
+        self._error = error
+
+    def to_response(self, _ident: str | None = None) -> tuple[str, list[tuple[str, str]], bytes]:
+        error = self._error
+        headers = [("Content-Type", PROBLEM_TYPE), ("Cache-Control", "no-store")]
+        if error.retry_after_seconds is not None:
+            headers.append(("Retry-After", str(error.retry_after_seconds)))
+        return f"{error.status} {error.title}", headers, json.dumps(problem_document(error)).encode()
+
+
+class _RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
+    """Decides about a body before, and while, it comes."""
+
+    spool: SpoolBudget
+    error: Any
+    taken_bytes = 0
+    refused = False
+
+    def received(self, data: bytes) -> int:
+        try:
+            consumed: int = super().received(data)
+        except OSError as error:
+            if error.errno not in _FULL_DISK:
+                raise
+            log.error("no room to receive an upload: %s", error.strerror)  # noqa: TRY400 - says it all
+            self._refuse(Overloaded("There is no room for the upload just now.", retry_after_seconds=10))
+            return len(data)
+        if self.error is not None:
+            if not self.refused:
+                self._refuse(_as_problem(self.error, self.adj.max_request_body_size))
+        elif not self._take():
+            self._refuse(Overloaded("Too many uploads are under way just now.", retry_after_seconds=5))
+        return consumed
+
+    def close(self) -> None:
+        super().close()
+        self.spool.give_back(self.taken_bytes)
+        self.taken_bytes = 0
+
+    def _take(self) -> bool:
+        """Bring what was taken up to what is needed: all of a Content-Length, or as many chunks as came."""
+        needed = self.content_length if not self.chunked else self.body_bytes_received
+        if needed <= self.taken_bytes:
+            return True
+        if not self.spool.take(needed - self.taken_bytes):
+            return False
+        self.taken_bytes = needed
+        return True
+
+    def _refuse(self, error: ThumbnailsError) -> None:
+        self.error = _Refusal(error)
+        self.refused = True
+        self.completed = True
+        self.expect_continue = False  # or waitress would ask for the body that was just refused
+
+
+class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
+    """One connection; after a refusal it lingers until the client has read the answer."""
+
+    request: Any
+    linger_until: float | None = None
+    was_refused = False
+
+    def received(self, data: bytes) -> bool:
+        if self.was_refused:
+            return False
+        result: bool = super().received(data)
+        with self.requests_lock:
+            self.was_refused = any(getattr(request, "refused", False) for request in self.requests)
+        return result
+
+    def readable(self) -> bool:
+        return self.linger_until is not None or self.was_refused or bool(super().readable())
+
+    def handle_read(self) -> None:
+        if not self.was_refused:
+            super().handle_read()
+            return
+        try:
+            data = self.recv(_RECEIVE_BYTES)
+        except OSError:
+            data = b""
+        if not data or self._linger_is_over():
+            self.handle_close()
+
+    def handle_write(self) -> None:
+        if self.was_refused and self.close_when_flushed and self.linger_until is None:
+            self._flush_exception(self._flush_some)
+            if not self.total_outbufs_len and self.connected:
+                self._begin_to_linger()
+        elif self.linger_until is None:
+            super().handle_write()
+        elif self._linger_is_over():
+            self.handle_close()
+
+    def writable(self) -> bool:
+        if self.linger_until is not None:
+            return self.will_close or self._linger_is_over()
+        return bool(super().writable())
+
+    def handle_close(self) -> None:
+        request = self.request
+        super().handle_close()
+        if request is not None:
+            # The client is gone in the midst of a body: its bytes are room for others.
+            request.close()
+            self.request = None
+
+    def _begin_to_linger(self) -> None:
+        self.linger_until = time.monotonic() + _LINGER_SECONDS
+        try:
+            self.socket.shutdown(SHUT_WR)
+        except OSError:
+            self.handle_close()
+
+    def _linger_is_over(self) -> bool:
+        return self.will_close or (self.linger_until is not None and time.monotonic() >= self.linger_until)
+
+
+class Server:
+    """Serves an app on listening sockets, from `run` until `stop`."""
+
+    def __init__(self, app: WsgiApp, settings: ApiSettings, sockets: Sequence[socket]) -> None:
+        budget = SpoolBudget(settings.max_spool_bytes)
+        parser = type("_RequestParser", (_RequestParser,), {"spool": budget})
+        channel = type("_Channel", (_Channel,), {"parser_class": parser})
+        self._grace_seconds = settings.shutdown_grace_seconds
+        self._stopping = threading.Event()
+        self._map: dict[int, Any] = {}
+        # Its warnings of a queue that is one request deep are no news.
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+        create_server(
+            app,
+            map=self._map,
+            sockets=list(sockets),
+            threads=settings.threads,
+            connection_limit=settings.connection_limit,
+            channel_timeout=settings.idle_timeout_seconds,
+            # waitress refuses at the limit itself, not beyond it.
+            max_request_body_size=settings.max_request_bytes + 1,
+            max_request_header_size=_HEADER_BYTES,
+            recv_bytes=_RECEIVE_BYTES,
+            inbuf_overflow=_BODY_IN_MEMORY_BYTES,
+            asyncore_use_poll=True,
+            # Clients that go away in the midst of an answer are no errors of ours.
+            log_socket_errors=False,
+            expose_tracebacks=False,
+            ident=None,
+        )
+        self._listeners = [item for item in self._map.values() if isinstance(item, BaseWSGIServer)]
+        for listener in self._listeners:
+            listener.channel_class = channel
+        self._dispatcher = self._listeners[0].task_dispatcher
+
+    def run(self) -> None:
+        """Serve until `stop`; then end what runs within the grace time, and return."""
+        while not self._stopping.is_set():
+            self._turn()
+        for listener in self._listeners:
+            listener.del_channel()
+            listener.socket.close()
+        deadline = time.monotonic() + self._grace_seconds
+        while self._busy() and time.monotonic() < deadline:
+            self._turn()
+        self._dispatcher.shutdown(timeout=max(0.0, deadline - time.monotonic()))
+        wasyncore.close_all(self._map, ignore_all=True)
+
+    def stop(self) -> None:
+        """Ask `run` to end; from any thread or signal handler."""
+        self._stopping.set()
+        for listener in self._listeners:
+            listener.pull_trigger()
+
+    def _turn(self) -> None:
+        wasyncore.loop(timeout=_LOOP_SECONDS, use_poll=True, map=self._map, count=1)
+
+    def _busy(self) -> bool:
+        """Whether an answer is being made, or sent."""
+        channels = [item for item in self._map.values() if isinstance(item, HTTPChannel)]
+        return any(channel.requests or channel.total_outbufs_len for channel in channels)
+
+
+def serve(app: WsgiApp, settings: ApiSettings, sockets: Sequence[socket]) -> None:
+    """Serve until the process ends."""
+    Server(app, settings, sockets).run()
+
+
+def _as_problem(error: Any, max_body_bytes: int) -> ThumbnailsError:
+    if getattr(error, "code", None) == PayloadTooLarge.status:
+        return PayloadTooLarge(f"A request may have at most {max_body_bytes - 1} bytes.")
+    return InvalidRequest("The request is no valid HTTP.")

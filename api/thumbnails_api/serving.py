@@ -1,0 +1,138 @@
+"""Answers with a file of the object store, for thumbnails and originals: conditions, ranges, streaming."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import falcon
+
+from thumbnails_common.objectstore import ObjectBody, ObjectStore
+from thumbnails_contract.errors import ObjectStoreUnavailable, PreconditionFailed, RangeNotSatisfiable
+
+from .problems import write_problem
+from .ranges import ByteRange, matches_etag, select_range
+
+log = logging.getLogger(__name__)
+
+# What we make or take; a browser must never be told that somebody's bytes are a page.
+SERVED_TYPES: Final = frozenset(
+    {"image/jpeg", "image/png", "image/webp", "image/avif", "image/gif", "image/tiff"}
+)
+# Four times a usual thumbnail: those are answered from one read, and need no stream.
+_CHUNK_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file to serve, as it is known before the store is asked. `etag` is without quotes."""
+
+    object_key: str
+    etag: str
+    bytes: int
+    content_type: str
+    file_name: str
+    cache_control: str
+
+
+def serve_file(req: falcon.Request, resp: falcon.Response, file: StoredFile, objects: ObjectStore) -> None:
+    """Answer a GET or HEAD. Raises NoSuchObject, Unavailable, PreconditionFailed.
+
+    A matching If-None-Match is a 304 without a word to the object store.
+    """
+    if_match = req.get_header("If-Match")
+    if if_match is not None and not matches_etag(if_match, file.etag, weakly=False):
+        raise PreconditionFailed
+    _set_headers(resp, file, file.etag)
+    if_none_match = req.get_header("If-None-Match")
+    if if_none_match is not None and matches_etag(if_none_match, file.etag, weakly=True):
+        resp.status = falcon.HTTP_304
+        return
+    if req.method == "HEAD":
+        facts = objects.head(file.object_key)
+        _set_headers(resp, file, facts.etag)
+        resp.set_header("Content-Length", str(facts.bytes))
+        return
+    try:
+        part = select_range(
+            req.get_header("Range"), req.get_header("If-Range"), etag=file.etag, size=file.bytes
+        )
+    except RangeNotSatisfiable as error:
+        write_problem(resp, error)
+        resp.set_header("Content-Range", f"bytes */{file.bytes}")
+        return
+    body, part = _open(objects, file, part)
+    _set_headers(resp, file, body.facts.etag)
+    if part is not None:
+        resp.status = falcon.HTTP_206
+        resp.set_header("Content-Range", part.content_range(file.bytes))
+    _send(resp, body, body.facts.bytes if part is None else part.length, req.context.request_id)
+
+
+def _open(
+    objects: ObjectStore, file: StoredFile, part: ByteRange | None
+) -> tuple[ObjectBody, ByteRange | None]:
+    if part is not None:
+        body = objects.get(file.object_key, offset=part.offset, length=part.length)
+        if body.facts.etag == file.etag:
+            return body, part
+        # Another worker wrote it anew: a range of that is no part of what the client has.
+        body.close()
+    return objects.get(file.object_key), None
+
+
+def _set_headers(resp: falcon.Response, file: StoredFile, etag: str) -> None:
+    resp.set_header("ETag", f'"{etag}"')
+    resp.set_header("Cache-Control", file.cache_control)
+    resp.set_header("Accept-Ranges", "bytes")
+    resp.set_header("Content-Security-Policy", "default-src 'none'; sandbox")
+    resp.viewable_as = file.file_name
+    resp.content_type = file.content_type if file.content_type in SERVED_TYPES else "application/octet-stream"
+
+
+def _send(resp: falcon.Response, body: ObjectBody, length: int, request_id: str) -> None:
+    """The first bytes are read before the answer begins, so that a store that is away is a 503."""
+    try:
+        first = body.read(_CHUNK_BYTES)
+    except BaseException:
+        body.close()
+        raise
+    if len(first) >= length:
+        body.close()
+        resp.data = first[:length]
+        return
+    resp.set_stream(_Stream(first, body, length, request_id), length)
+
+
+class _Stream:
+    """The body of an answer that has begun; when the store breaks off, the connection is cut.
+
+    Too short a body must not look whole: an OSError makes waitress close the connection before
+    Content-Length is reached.
+    """
+
+    def __init__(self, first: bytes, body: ObjectBody, length: int, request_id: str) -> None:
+        self._first = first
+        self._body = body
+        self._length = length
+        self._request_id = request_id
+
+    def __iter__(self) -> Iterator[bytes]:
+        sent = len(self._first)
+        yield self._first
+        try:
+            while sent < self._length:
+                chunk = self._body.read(min(_CHUNK_BYTES, self._length - sent))
+                if not chunk:
+                    break
+                sent += len(chunk)
+                yield chunk
+        except ObjectStoreUnavailable:
+            log.warning(
+                "cut an answer after %d of %d bytes (request %s)", sent, self._length, self._request_id
+            )
+            raise ConnectionAbortedError("the object store broke off") from None
+
+    def close(self) -> None:
+        """Called by the server in any case."""
+        self._body.close()

@@ -1,0 +1,87 @@
+"""Settings of the API, read once from the environment, for everybody who runs or wires it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, Self
+
+from thumbnails_contract.spec import MAX_SIDE_PIXELS
+
+MEBIBYTE: Final = 1 << 20
+GIBIBYTE: Final = 1 << 30
+
+
+def _setting(default: int, variable: str, least: int, most: int) -> Any:
+    """A field with its environment variable and the range of its values beside it."""
+    return field(default=default, metadata={"variable": f"THUMBNAILS_{variable}", "range": (least, most)})
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """What an administrator can set; units are in the names."""
+
+    max_upload_bytes: int = _setting(128 * MEBIBYTE, "MAX_UPLOAD_BYTES", 1, 1 << 40)
+    """Bytes of one picture; more is a 413."""
+
+    max_request_bytes: int = _setting(GIBIBYTE, "MAX_REQUEST_BYTES", 1024, 1 << 40)
+    """Bytes of a whole request, all its pictures together; more is a 413."""
+
+    max_images: int = _setting(64, "MAX_IMAGES", 1, 1000)
+    """`image` parts of one request."""
+
+    max_pixels: int = _setting(128_000_000, "MAX_PIXELS", 1, 1 << 40)
+    """Width times height of a picture, as its header says; more is a 422."""
+
+    max_output_side_pixels: int = _setting(4096, "MAX_OUTPUT_SIDE", 1, MAX_SIDE_PIXELS)
+    """Width or height of a thumbnail that may be asked for."""
+
+    max_wait_seconds: int = _setting(30, "MAX_WAIT_SECONDS", 0, 300)
+    """What `Prefer: wait` is cut to."""
+
+    max_waiting_requests: int = _setting(12, "MAX_WAITING_REQUESTS", 0, 999)
+    """Requests held by `Prefer: wait` at once; beyond it they are answered without waiting."""
+
+    threads: int = _setting(16, "API_THREADS", 2, 1000)
+    """Requests served at once. Greater than `max_waiting_requests`, or waiting would starve the rest."""
+
+    connection_limit: int = _setting(4096, "API_CONNECTIONS", 16, 100_000)
+    """Open connections; beyond it new ones wait in the listen queue."""
+
+    idle_timeout_seconds: int = _setting(120, "API_IDLE_SECONDS", 1, 3600)
+    """A connection on which nothing moves for so long is closed."""
+
+    max_spool_bytes: int = _setting(8 * GIBIBYTE, "MAX_SPOOL_BYTES", MEBIBYTE, 1 << 50)
+    """Bytes of bodies that are being received or stored, together; beyond it requests get a 503."""
+
+    create_deadline_seconds: int = _setting(10, "CREATE_DEADLINE_SECONDS", 0, 120)
+    """How long a create whose outcome is unknown is tried again."""
+
+    shutdown_grace_seconds: int = _setting(5, "API_SHUTDOWN_SECONDS", 0, 300)
+    """How long running requests may take to end at shutdown."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError, in one line that names the variable, for what cannot work."""
+        for item in fields(self):
+            least, most = item.metadata["range"]
+            value = getattr(self, item.name)
+            if not least <= value <= most:
+                raise ValueError(f"{item.metadata['variable']} must be from {least} to {most}, not {value}")
+        if self.max_waiting_requests >= self.threads:
+            raise ValueError(
+                "THUMBNAILS_MAX_WAITING_REQUESTS must be less than THUMBNAILS_API_THREADS, "
+                f"but {self.max_waiting_requests} is not less than {self.threads}"
+            )
+
+    @classmethod
+    def from_environment(cls, env: Mapping[str, str]) -> Self:
+        """From `THUMBNAILS_*` variables; what is not set keeps its default. Raises ValueError."""
+        values: dict[str, int] = {}
+        for item in fields(cls):
+            variable = item.metadata["variable"]
+            text = env.get(variable, "").strip()
+            if not text:
+                continue
+            try:
+                values[item.name] = int(text)
+            except ValueError:
+                raise ValueError(f"{variable} must be a whole number, not {text[:40]!r}") from None
+        return cls(**values)

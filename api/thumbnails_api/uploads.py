@@ -1,0 +1,229 @@
+"""Pictures out of a request's body, for `POST /images`: spooled, hashed, sniffed, held against limits.
+
+The server has the whole body in an unlinked file before it calls us. A raw body is hashed and stored
+from that very file; `image` parts of a form are copied to unlinked files of their own (in memory
+below a mebibyte), since the form's delimiters lie between them. Nothing here is ever whole in memory.
+"""
+
+import contextlib
+import hashlib
+import logging
+import tempfile
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO, Final, cast
+
+import falcon
+from falcon.media.multipart import BodyPart, MultipartFormHandler, MultipartParseOptions
+from falcon.util import BufferedReader
+
+from thumbnails_contract.errors import (
+    InvalidOption,
+    InvalidRequest,
+    MissingImage,
+    Overloaded,
+    PayloadTooLarge,
+    SourceTooLarge,
+    ThumbnailsError,
+    UnsupportedFormat,
+)
+from thumbnails_contract.spec import Format
+
+from .options import OPTION_NAMES
+from .sniff import HEAD_BYTES, read_dimensions, sniff_format
+
+log = logging.getLogger(__name__)
+
+IMAGE_FIELD: Final = "image"
+MAX_FILE_NAME_LENGTH: Final = 255
+
+# Measured: larger chunks leave the CPU's caches.
+_FORM_CHUNK_BYTES: Final = 64 * 1024
+_COPY_CHUNK_BYTES: Final = 256 * 1024
+_SPOOL_IN_MEMORY_BYTES: Final = 1 << 20
+_MAX_FIELD_BYTES: Final = 8 * 1024
+_MAX_PART_HEADER_BYTES: Final = 8 * 1024
+_MALFORMED: Final = "The form cannot be read: check its boundary, and that it was sent whole."
+# Declared types that say "this is no picture": without one inside, the picture is missing.
+_NOT_PICTURE_TYPES: Final = frozenset({"application/json", "application/x-www-form-urlencoded"})
+
+
+@dataclass(frozen=True, slots=True)
+class UploadLimits:
+    """What one request may bring."""
+
+    picture_bytes: int
+    pixels: int
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture that is within the limits. `data` is seekable, holds it from offset 0, and stands there."""
+
+    file_name: str | None
+    data: BinaryIO
+    bytes: int
+    sha256: str
+    format: Format
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """An `image` part that is not taken, and why."""
+
+    file_name: str | None
+    error: ThumbnailsError
+
+
+@dataclass(slots=True)
+class Received:
+    """A request's body, taken apart. `close` gives the disk space back."""
+
+    images: list[Picture | Rejected] = field(default_factory=list)
+    fields: list[tuple[str, str]] = field(default_factory=list)
+    _spools: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    def close(self) -> None:
+        """Forget the spooled pictures."""
+        self._spools.close()
+
+    def new_spool(self) -> BinaryIO:
+        """A file that is gone when closed; in TMPDIR, as the server's own."""
+        spool = cast("BinaryIO", tempfile.SpooledTemporaryFile(_SPOOL_IN_MEMORY_BYTES))  # noqa: SIM115 - closed by `close`
+        self._spools.callback(spool.close)
+        return spool
+
+
+def receive(body: BinaryIO, content_type: str | None, length: int, limits: UploadLimits) -> Received:
+    """The pictures and form fields of a body of `length` bytes. The caller closes what it gets.
+
+    Raises MissingImage when there is no picture at all and InvalidRequest for a malformed form; what
+    is wrong with one picture is in `Received.images`.
+    """
+    media_type, _ = falcon.parse_header(content_type or "")
+    media_type = media_type.strip().lower()
+    if media_type == "multipart/form-data":
+        return _receive_form(body, content_type or "", length, limits)
+    return Received(images=[_receive_raw(body, media_type, length, limits)])
+
+
+def clean_file_name(name: str | None) -> str | None:
+    """What a client calls its file, fit to be shown to people: no folders, no control characters, short."""
+    if name is None:
+        return None
+    base = name.replace("\\", "/").rsplit("/", 1)[-1]
+    # Controls, and formats such as the right-to-left override that makes "gpj.exe" of "exe.jpg".
+    visible = "".join(
+        char for char in base if unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    )
+    return visible.strip()[:MAX_FILE_NAME_LENGTH] or None
+
+
+def _receive_raw(body: BinaryIO, media_type: str, length: int, limits: UploadLimits) -> Picture | Rejected:
+    if length == 0:
+        raise MissingImage
+    if length > limits.picture_bytes:
+        return Rejected(None, _too_many_bytes(limits))
+    digest = hashlib.sha256()
+    head = b""
+    for chunk in _chunks(body):
+        head = head or chunk[:HEAD_BYTES]
+        digest.update(chunk)
+    if sniff_format(head) is None and (
+        media_type in _NOT_PICTURE_TYPES or media_type.startswith("multipart/")
+    ):
+        raise MissingImage
+    return _judge(None, body, length, digest.hexdigest(), head, limits)
+
+
+def _receive_form(body: BinaryIO, content_type: str, length: int, limits: UploadLimits) -> Received:
+    options = MultipartParseOptions()
+    options.max_body_part_count = limits.images + len(OPTION_NAMES) + 1
+    options.max_body_part_headers_size = _MAX_PART_HEADER_BYTES
+    options.max_body_part_buffer_size = _MAX_FIELD_BYTES
+    handler = MultipartFormHandler(options)
+    received = Received()
+    strange_file: str | None = None
+    with contextlib.ExitStack() as on_error:
+        on_error.callback(received.close)
+        try:
+            reader = BufferedReader(body.read, length, _FORM_CHUNK_BYTES)
+            for part in handler.deserialize(reader, content_type, length):
+                if part.name is None:
+                    raise InvalidRequest(_MALFORMED)
+                if part.name == IMAGE_FIELD:
+                    received.images.append(_receive_part(received, part, limits))
+                elif part.filename is not None and part.name not in OPTION_NAMES:
+                    strange_file = part.name
+                    received.fields.append((part.name, ""))
+                else:
+                    received.fields.append((part.name, _read_text(part)))
+        # Falcon decodes names and file names of parts as UTF-8.
+        except (falcon.HTTPError, UnicodeDecodeError) as error:
+            raise InvalidRequest(_MALFORMED) from error
+        if not received.images:
+            hint = f" (a file came as {strange_file[:40]!r})" if strange_file is not None else ""
+            raise MissingImage(f"Send the picture as the form field '{IMAGE_FIELD}'{hint}.")
+        if len(received.images) > limits.images:
+            raise InvalidRequest(f"There are more than {limits.images} pictures in one request.")
+        on_error.pop_all()
+    return received
+
+
+def _receive_part(received: Received, part: BodyPart, limits: UploadLimits) -> Picture | Rejected:
+    file_name = clean_file_name(part.filename)
+    digest = hashlib.sha256()
+    head, size = b"", 0
+    spool = received.new_spool()
+    try:
+        for chunk in _chunks(cast("BinaryIO", part.stream)):
+            size += len(chunk)
+            if size > limits.picture_bytes:
+                spool.close()
+                return Rejected(file_name, _too_many_bytes(limits))
+            head = head or chunk[:HEAD_BYTES]
+            digest.update(chunk)
+            spool.write(chunk)
+        spool.flush()
+    except OSError as error:
+        log.error("cannot spool an upload: %s", error.strerror)  # noqa: TRY400 - a full disk needs no traceback
+        raise Overloaded("There is no room for the upload just now.", retry_after_seconds=10) from error
+    if size == 0 or (part.filename is None and sniff_format(head) is None):
+        return Rejected(file_name, MissingImage())
+    return _judge(file_name, spool, size, digest.hexdigest(), head, limits)
+
+
+def _judge(
+    file_name: str | None, data: BinaryIO, size: int, sha256: str, head: bytes, limits: UploadLimits
+) -> Picture | Rejected:
+    format_ = sniff_format(head)
+    if format_ is None:
+        return Rejected(file_name, UnsupportedFormat())
+    dimensions = read_dimensions(data)
+    if dimensions is not None and dimensions[0] * dimensions[1] > limits.pixels:
+        width, height = dimensions
+        message = f"{width} x {height} is more than the limit of {limits.pixels} pixels."
+        return Rejected(file_name, SourceTooLarge(message))
+    data.seek(0)
+    return Picture(file_name, data, size, sha256, format_)
+
+
+def _read_text(part: BodyPart) -> str:
+    try:
+        data: bytes = part.get_data()
+        return data.decode()
+    except falcon.MultipartParseError:
+        raise InvalidOption(f"{part.name} is longer than {_MAX_FIELD_BYTES} bytes.") from None
+    except UnicodeDecodeError:
+        raise InvalidOption(f"{part.name} is no UTF-8 text.") from None
+
+
+def _chunks(stream: BinaryIO) -> Iterator[bytes]:
+    while chunk := stream.read(_COPY_CHUNK_BYTES):
+        yield chunk
+
+
+def _too_many_bytes(limits: UploadLimits) -> PayloadTooLarge:
+    return PayloadTooLarge(f"A picture may have at most {limits.picture_bytes} bytes.")
