@@ -1,0 +1,306 @@
+"""Deletes what nobody needs any more: at once what a deleted job leaves, and by sweeps what was missed.
+
+What may go is decided in `sweep.py`; here is the order of things that makes it safe. Objects are
+listed before the jobs are looked at, so whatever was listed has its job known by then; and the jobs
+are looked at once more, on the event loop, right before each request that deletes.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any, Final, TypeVar
+
+from thumbnails_common.objectstore import NoSuchObject, ObjectFacts, ObjectStore
+from thumbnails_common.tombstone import MAX_BYTES, InvalidTombstone, Tombstone
+from thumbnails_contract.errors import Unavailable
+from thumbnails_contract.job import JobKey, ThumbnailJob
+from thumbnails_contract.keys import SOURCES, THUMBNAILS, TOMBSTONES, tombstone_key
+
+from .settings import OperatorSettings
+from .sweep import (
+    References,
+    Rules,
+    Verdict,
+    judge_tombstone,
+    own_keys,
+    removable,
+    tombstone_keys,
+    unreferenced,
+)
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# How many objects are held in memory, judged on the event loop and deleted in one request (S3: 1,000).
+BATCH_OBJECTS: Final = 500
+BATCH_TOMBSTONES: Final = 100
+BATCH_JOBS: Final = 100
+# Deletions beyond this wait for the next sweep instead of in memory.
+MAX_QUEUED_JOBS: Final = 20_000
+# Deletions come together for so long, and looking through all jobs takes at most this part of the time.
+PAUSE_SECONDS: Final = 1.0
+PAUSE_FACTOR: Final = 10.0
+RETRY_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+
+# Which of some candidates go, by what is referred to at that moment.
+Choose = Callable[[Sequence[T], References], list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Deleted:
+    """A job that is gone, and what it left."""
+
+    key: JobKey
+    uid: str
+    keys: tuple[str, ...]
+
+
+class Janitor:
+    """Keeps the bucket clean. Everything runs on the event loop but for what `run_blocking` is given.
+
+    `jobs` gives all jobs that are known now, `unreadable` the names of those that this version cannot
+    read; `run` may only be called once both are complete. `namespaces` are those that `jobs` knows
+    (None: all): what lies elsewhere in the bucket is left alone.
+    """
+
+    def __init__(
+        self,
+        objects: ObjectStore,
+        jobs: Callable[[], Iterable[ThumbnailJob]],
+        settings: OperatorSettings,
+        run_blocking: Callable[..., Awaitable[Any]],
+        clock: Callable[[], datetime],
+        *,
+        unreadable: Callable[[], Iterable[JobKey]] = tuple,
+        namespaces: Iterable[str] | None = None,
+    ) -> None:
+        self._objects = objects
+        self._jobs = jobs
+        self._unreadable = unreadable
+        self._rules = Rules.of(settings, namespaces)
+        self._interval_seconds = settings.sweep_interval_seconds
+        self._run_blocking = run_blocking
+        self._clock = clock
+        self._queue: dict[str, _Deleted] = {}
+        self._queued = asyncio.Event()
+        self._one_at_a_time = asyncio.Lock()
+        self._deleting: frozenset[str] = frozenset()
+
+    def job_deleted(self, job: ThumbnailJob) -> None:
+        """Tell of a job that is gone: what it leaves is deleted soon. Does not wait."""
+        if len(self._queue) < MAX_QUEUED_JOBS:
+            self._queue[job.uid] = _Deleted(job.key, job.uid, own_keys(job))
+            self._queued.set()
+
+    def deleting(self, key: str) -> bool:
+        """Whether this object is being deleted right now: then it is nothing to build upon (a cache hit)."""
+        return key in self._deleting
+
+    async def run(self) -> None:
+        """Sweep now and then at intervals, and delete what deleted jobs leave; until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_sweeping(), name="sweep")
+            group.create_task(self._keep_deleting(), name="deletions")
+
+    async def sweep(self) -> int:
+        """One sweep of the whole bucket; how many objects it deleted. Raises Unavailable."""
+        # Known once for the whole sweep: it is brought up to date after each part of a listing.
+        known = _Known(self._jobs, self._unreadable)
+        now = self._clock()
+        deleted = await self._sweep_tombstones(known, now)
+        for prefix in (SOURCES, THUMBNAILS):
+            deleted += await self._sweep_objects(prefix, known, now)
+        return deleted
+
+    async def _keep_sweeping(self) -> None:
+        failures = 0
+        while True:
+            pause = self._interval_seconds
+            try:
+                deleted = await self.sweep()
+                failures = 0
+                if deleted:
+                    logger.info("sweep: %d objects that nobody needs any more were deleted", deleted)
+            except Unavailable as error:
+                pause = min(pause, _retry_seconds(failures))
+                failures += 1
+                logger.warning("sweep: %s; trying again in %.0f s", error.reason, pause)
+            except Exception:
+                # Cleaning up is never worth an operator that does not run.
+                logger.exception("sweep: ended early; the next one is in %.0f s", pause)
+            await asyncio.sleep(pause)
+
+    async def _keep_deleting(self) -> None:
+        loop = asyncio.get_running_loop()
+        failures = 0
+        while True:
+            await self._queued.wait()
+            self._queued.clear()
+            began = loop.time()
+            batch = [self._queue[uid] for uid in islice(self._queue, BATCH_JOBS)]
+            try:
+                await self._delete_leftovers(batch)
+                failures = 0
+                pause = max(PAUSE_SECONDS, PAUSE_FACTOR * (loop.time() - began))
+            except Unavailable as error:
+                pause = _retry_seconds(failures)
+                failures += 1
+                logger.warning("deleted jobs: %s; trying again in %.0f s", error.reason, pause)
+            except Exception:
+                failures, pause = 0, PAUSE_SECONDS
+                logger.exception("deleted jobs: what %d of them leave waits for the next sweep", len(batch))
+            if not failures:
+                for deleted in batch:
+                    self._queue.pop(deleted.uid, None)
+            if self._queue:
+                self._queued.set()
+            await asyncio.sleep(pause)
+
+    async def _delete_leftovers(self, batch: Sequence[_Deleted]) -> None:
+        gone = frozenset(deleted.uid for deleted in batch)
+        known = _Known(self._jobs, self._unreadable, gone)
+        keys = list(dict.fromkeys(key for deleted in batch for key in deleted.keys))
+        await self._delete(keys, self._unreferenced, known)
+        tombstones = [
+            tombstone_key(deleted.key.namespace, deleted.key.name)
+            for deleted in batch
+            if not known.references.protects(deleted.key.namespace)
+        ]
+        await self._delete(tombstones, _all, known)
+
+    async def _sweep_tombstones(self, known: "_Known", now: datetime) -> int:
+        deleted = 0
+        listing = _Listing(self._objects, TOMBSTONES)
+        while chunk := await self._run_blocking(listing.take, BATCH_TOMBSTONES):
+            read = await self._run_blocking(_read_tombstones, self._objects, chunk)
+            await known.refresh(self._run_blocking)
+            keys: list[str] = []
+            done: list[str] = []
+            for facts, tombstone in read:
+                if tombstone is None:
+                    if now - facts.last_modified > self._rules.grace:
+                        logger.warning("sweep: %r is no tombstone; it is deleted", facts.key)
+                        done.append(facts.key)
+                    continue
+                verdict = judge_tombstone(tombstone, facts.last_modified, known.references, self._rules, now)
+                if verdict is Verdict.FINISH:
+                    keys.extend(tombstone_keys(tombstone))
+                if verdict is not Verdict.WAIT:
+                    done.append(facts.key)
+            deleted += await self._delete(keys, self._unreferenced, known)
+            deleted += await self._delete(done, _all, known)
+        return deleted
+
+    async def _sweep_objects(self, prefix: str, known: "_Known", now: datetime) -> int:
+        def choose(chunk: Sequence[ObjectFacts], references: References) -> list[str]:
+            return removable(chunk, references, self._rules, now)
+
+        deleted = 0
+        listing = _Listing(self._objects, prefix)
+        while chunk := await self._run_blocking(listing.take, BATCH_OBJECTS):
+            deleted += await self._delete(chunk, choose, known)
+        return deleted
+
+    def _unreferenced(self, keys: Sequence[str], references: References) -> list[str]:
+        return unreferenced(keys, references, self._rules)
+
+    async def _delete(self, candidates: Sequence[T], choose: Choose[T], known: "_Known") -> int:
+        """Delete what `choose` chooses by the jobs of this very moment; how many that were."""
+        deleted = 0
+        for start in range(0, len(candidates), BATCH_OBJECTS):
+            await known.refresh(self._run_blocking)
+            async with self._one_at_a_time:
+                known.refresh_now()
+                keys = choose(candidates[start : start + BATCH_OBJECTS], known.references)
+                if not keys:
+                    continue
+                self._deleting = frozenset(keys)
+                try:
+                    await self._run_blocking(self._objects.delete, keys)
+                finally:
+                    self._deleting = frozenset()
+                deleted += len(keys)
+        return deleted
+
+
+class _Known:
+    """References that are brought up to date with the jobs as often as wanted.
+
+    Jobs are values: one that changed is another object. So being up to date costs a look at each, and
+    work only for those that are new.
+    """
+
+    def __init__(
+        self,
+        jobs: Callable[[], Iterable[ThumbnailJob]],
+        unreadable: Callable[[], Iterable[JobKey]],
+        ignored_uids: frozenset[str] = frozenset(),
+    ) -> None:
+        self.references = References()
+        self._jobs = jobs
+        self._unreadable = unreadable
+        self._ignored_uids = ignored_uids
+        # By id(), and kept, so that no other object gets the same one.
+        self._seen: dict[int, ThumbnailJob] = {}
+
+    async def refresh(self, run_blocking: Callable[..., Awaitable[Any]]) -> None:
+        """Take in all jobs; the work is done in a thread, since at first it is much."""
+        new = self._new_jobs()
+        if new:
+            await run_blocking(self.references.add, new)
+
+    def refresh_now(self) -> None:
+        """Take in what changed since, with no chance for anything to change meanwhile."""
+        self.references.add(self._new_jobs())
+
+    def _new_jobs(self) -> list[ThumbnailJob]:
+        self.references.add_unreadable(self._unreadable())
+        new = [job for job in self._jobs() if id(job) not in self._seen]
+        self._seen.update((id(job), job) for job in new)
+        return [job for job in new if job.uid not in self._ignored_uids]
+
+
+class _Listing:
+    """A listing, a part at a time; each part is read in a thread."""
+
+    def __init__(self, objects: ObjectStore, prefix: str) -> None:
+        self._objects = objects
+        self._prefix = prefix
+        self._iterator: Iterator[ObjectFacts] | None = None
+
+    def take(self, count: int) -> list[ObjectFacts]:
+        """The next so many objects; none at the end. Blocks."""
+        if self._iterator is None:
+            self._iterator = iter(self._objects.list(self._prefix))
+        return list(islice(self._iterator, count))
+
+
+def _read_tombstones(
+    objects: ObjectStore, listed: Sequence[ObjectFacts]
+) -> list[tuple[ObjectFacts, Tombstone | None]]:
+    """Each tombstone that is still there, None for what is no tombstone of that name. Blocks."""
+    read: list[tuple[ObjectFacts, Tombstone | None]] = []
+    for facts in listed:
+        try:
+            with closing(objects.get(facts.key)) as body:
+                tombstone = Tombstone.parse(body.read(MAX_BYTES))
+            fits = tombstone_key(tombstone.namespace, tombstone.name) == facts.key
+            read.append((facts, tombstone if fits else None))
+        except NoSuchObject:
+            continue  # its deletion has come to its end meanwhile
+        except InvalidTombstone:
+            read.append((facts, None))
+    return read
+
+
+def _all(keys: Sequence[str], _references: References) -> list[str]:
+    return list(keys)
+
+
+def _retry_seconds(failures: int) -> float:
+    return RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
