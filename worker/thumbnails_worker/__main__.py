@@ -1,0 +1,37 @@
+"""`python -m thumbnails_worker`: reads the settings, forks the nursery, and runs the supervisor."""
+
+import os
+import signal
+import sys
+
+from .nursery import start_nursery
+from .settings import InvalidSetting, Settings
+
+EXIT_INVALID_SETTING = 2
+
+
+def main() -> int:
+    """Run one worker; gives the exit code."""
+    try:
+        settings = Settings.from_environment(os.environ)
+    except InvalidSetting as error:
+        print(f"thumbnails-worker: {error}", file=sys.stderr)  # noqa: T201 - for people, before any log
+        return EXIT_INVALID_SETTING
+    # Blocked here, they are for all threads and children: the main thread asks for them, the others
+    # end when it does. A terminal's Ctrl-C reaches every process of the group.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    nursery = start_nursery()
+
+    # What only the supervisor needs is loaded while the nursery loads Pillow.
+    from . import log  # noqa: PLC0415 - after the fork
+    from .supervisor import Supervisor  # noqa: PLC0415 - after the fork
+
+    log.set_up(settings.log_level)
+    return Supervisor(settings, nursery).run()
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stderr.flush()
+    # Threads may wait for the network: nothing is to be waited for any more.
+    os._exit(code)

@@ -1,0 +1,195 @@
+"""Renders one original into all its thumbnails: the order of the steps, for the renderer.
+
+The original is decoded once for all outputs; outputs that differ in nothing but the format share
+their pixels.
+"""
+
+import mmap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from PIL import Image
+
+from thumbnails_contract.errors import RenderError, ThumbnailsError
+from thumbnails_contract.spec import Format, Metadata, Output, Position
+from thumbnails_contract.status import SourceFacts
+from thumbnails_contract.wire import Limits
+
+from . import decode
+from .attention import find_anchor
+from .colour import to_srgb
+from .compose import compose, is_opaque, parse_background
+from .encode import WITH_ALPHA, WITH_FRAMES, Encoded, Recipe, encode
+from .geometry import Placement, Size, anchor_of, place, slack
+from .limits import check_output
+from .modes import to_working
+from .orient import to_stored, turn, turn_size
+from .resize import Resize
+from .sniff import SourceFormat
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One thumbnail that was asked for; `output.formats` is not looked at."""
+
+    output: Output
+    format: Format
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """All thumbnails in the order asked for, and what the original was found to be."""
+
+    source: SourceFacts
+    pictures: tuple[Encoded, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Where one output's pixels come from."""
+
+    wanted: Wanted
+    placement: Placement
+    animated: bool
+
+
+def render(
+    file: BinaryIO,
+    data: mmap.mmap | bytes,
+    wanted: Sequence[Wanted],
+    limits: Limits,
+    resize: Resize,
+    available_bytes: int | None = None,
+) -> Rendered:
+    """Render the file (`file` and `data` are the same bytes).
+
+    Raises a SourceError of the contract for what is wrong with the picture, RenderError when a
+    thumbnail cannot be written, MemoryError when there is not enough. `available_bytes` is what
+    decoding may take, None when that is not bounded.
+    """
+    opened = decode.open_source(file, data, limits, available_bytes)
+    orientation = decode.read_orientation(opened)
+    header = opened.header
+    displayed = turn_size(header.size, orientation)
+    facts = SourceFacts(header.format.value, *displayed, header.frames, len(data))
+    plans = [_plan(item, displayed, header.format, header.frames, limits, available_bytes) for item in wanted]
+    exif = decode.read_exif(opened) if any(p.wanted.output.metadata is Metadata.KEEP for p in plans) else None
+
+    still, moving = [p for p in plans if not p.animated], [p for p in plans if p.animated]
+    done: dict[int, Encoded] = {}
+    if still:
+        whole = (max(p.placement.whole[0] for p in still), max(p.placement.whole[1] for p in still))
+        loaded = decode.load(opened, turn_size(whole, orientation))
+        picture = _Picture(loaded, displayed, orientation, resize)
+        for plan in still:
+            pixels = picture.make(plan)
+            done[id(plan)] = _write([pixels], [0], 1, plan, header.format, exif)
+    if moving:
+        made: dict[int, list[Image.Image]] = {id(plan): [] for plan in moving}
+        milliseconds: list[int] = []
+        placements: dict[int, _Plan] = {}
+        for frame in decode.frames(opened):
+            milliseconds.append(frame.milliseconds)
+            picture = _Picture(frame.image, displayed, orientation, resize)
+            for plan in moving:
+                settled = placements.setdefault(id(plan), picture.settle(plan))
+                made[id(plan)].append(picture.make(settled))
+        for plan in moving:
+            pictures = made.pop(id(plan))
+            done[id(plan)] = _write(pictures, milliseconds, decode.plays(opened), plan, header.format, exif)
+    return Rendered(facts, tuple(done[id(plan)] for plan in plans))
+
+
+def _plan(
+    wanted: Wanted,
+    displayed: Size,
+    source: SourceFormat,
+    frames: int,
+    limits: Limits,
+    available_bytes: int | None,
+) -> _Plan:
+    output = wanted.output
+    placement = place(displayed, output, anchor_of(output.position))
+    format_ = Format(source.value) if wanted.format is Format.AUTO else wanted.format
+    animated = frames > 1 and output.animated and format_ in WITH_FRAMES
+    check_output(placement.canvas, limits, frames if animated else 1, available_bytes)
+    return _Plan(wanted, placement, animated)
+
+
+class _Picture:
+    """One decoded picture, as stored, from which outputs are made."""
+
+    def __init__(self, loaded: Image.Image, displayed: Size, orientation: int, resize: Resize) -> None:
+        self._icc_profile = loaded.info.get("icc_profile")
+        self._image = to_working(loaded)
+        self._displayed = displayed
+        self._orientation = orientation
+        self._resize = resize
+        self._made: dict[Placement, Image.Image] = {}
+
+    def settle(self, plan: _Plan) -> _Plan:
+        """The plan with the crop that this picture's interesting part asks for."""
+        output = plan.wanted.output
+        if output.position is not Position.ATTENTION or not any(slack(self._displayed, output)):
+            return plan
+        left, top, right, bottom = plan.placement.crop
+        share = ((right - left) / self._displayed[0], (bottom - top) / self._displayed[1])
+        image = self._image.reduce(max(1, min(self._image.size) // 128))
+        anchor = find_anchor(turn(image, self._orientation), share)
+        return _Plan(plan.wanted, place(self._displayed, output, anchor), plan.animated)
+
+    def make(self, plan: _Plan) -> Image.Image:
+        """The pixels of one output, in sRGB, upright, without a canvas."""
+        placement = self.settle(plan).placement if not plan.animated else plan.placement
+        if placement not in self._made:
+            self._made[placement] = self._cut(placement)
+        return self._made[placement]
+
+    def _cut(self, placement: Placement) -> Image.Image:
+        image = self._image
+        stored = turn_size(self._displayed, self._orientation)
+        # A JPEG may have been decoded smaller.
+        x, y = image.width / stored[0], image.height / stored[1]
+        left, top, right, bottom = to_stored(placement.crop, self._displayed, self._orientation)
+        box = (left * x, top * y, min(right * x, image.width), min(bottom * y, image.height))
+        size = turn_size(placement.size, self._orientation)
+        if image.size == size and box == (0.0, 0.0, *map(float, size)):
+            small = image.copy()
+        else:
+            small = self._resize(image, box, size)
+        small.info.clear()
+        return turn(to_srgb(small, self._icc_profile), self._orientation)
+
+
+def _write(
+    pictures: list[Image.Image],
+    milliseconds: list[int],
+    plays: int,
+    plan: _Plan,
+    source: SourceFormat,
+    exif: Image.Exif | None,
+) -> Encoded:
+    output = plan.wanted.output
+    opaque = all(is_opaque(picture) for picture in pictures)
+    if opaque:
+        pictures = [picture.convert("RGB") if picture.mode == "RGBA" else picture for picture in pictures]
+    format_ = _resolve(plan.wanted.format, source, opaque=opaque)
+    background = parse_background(output.background, alpha=format_ in WITH_ALPHA)
+    canvases = [compose(picture, plan.placement, background) for picture in pictures]
+    recipe = Recipe(format_, output.quality, exif if output.metadata is Metadata.KEEP else None)
+    try:
+        return encode(canvases, milliseconds, plays, recipe)
+    except (MemoryError, ThumbnailsError):
+        raise
+    except Exception as error:
+        raise RenderError(f"The thumbnail cannot be written as {format_.value}.") from error
+
+
+def _resolve(format_: Format, source: SourceFormat, *, opaque: bool) -> Format:
+    """What `auto` means: the original's format, but browsers show no TIFF."""
+    if format_ is not Format.AUTO:
+        return format_
+    if source is SourceFormat.TIFF:
+        return Format.JPEG if opaque else Format.PNG
+    return Format(source.value)

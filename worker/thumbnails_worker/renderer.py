@@ -1,0 +1,116 @@
+"""The process that decodes pictures: it gets descriptors and recipes, and gives descriptors and facts.
+
+It has no network connection, no environment, no token, and limits on memory and CPU. What it may not
+do is stopped by the kernel, and the supervisor explains its death (`outcome.py`).
+"""
+
+import mmap
+import os
+import resource
+import socket
+import time
+import warnings
+from typing import Final
+
+from thumbnails_contract.errors import OutOfMemory, RenderError, ThumbnailsError
+from thumbnails_contract.spec import Format, Output
+from thumbnails_contract.status import ErrorFacts
+from thumbnails_contract.wire import Limits
+
+from . import linux
+from .messages import MAX_MESSAGE_BYTES, Picture, RenderReply, RenderRequest
+from .render.encode import Encoded, Recipe, encode
+from .render.pipeline import Rendered, Wanted, render
+from .render.resize import load_cykooz, resize_with_pillow
+
+_RESIZE: Final = load_cykooz() or resize_with_pillow
+_MOST_DETAIL: Final = 200
+
+
+def warm_up() -> None:
+    """Do once, before any fork, what Pillow does at its first picture: import, fill tables."""
+    import io  # noqa: PLC0415 - used here only
+
+    from PIL import AvifImagePlugin, Image  # noqa: PLC0415 - imported for its registration as a writer
+
+    assert AvifImagePlugin.SUPPORTED
+    warnings.simplefilter("ignore")  # Pillow warns about broken metadata: that is no news to anybody
+    picture = Image.new("RGB", (16, 16))
+    data = encode([picture], [0], 1, Recipe(Format.JPEG)).data
+    for format_ in (Format.JPEG, Format.PNG):
+        wanted = Wanted(Output(width=8, height=8), format_)
+        render(io.BytesIO(data), data, [wanted], Limits(), _RESIZE)
+
+
+def serve(connection: socket.socket) -> None:
+    """Answer requests until the supervisor closes the connection."""
+    while True:
+        data, descriptors, _flags, _address = socket.recv_fds(connection, MAX_MESSAGE_BYTES, 1)
+        if not data:
+            return
+        request = RenderRequest.from_bytes(data)
+        _limit(request)
+        reply, encoded = _answer(request, descriptors[0])
+        files = [_to_file(picture.data) for picture in encoded]
+        try:
+            socket.send_fds(connection, [reply.to_bytes()], files)
+        finally:
+            for file in files:
+                os.close(file)
+
+
+def _limit(request: RenderRequest) -> None:
+    """Bound this item's memory, and its CPU time on top of what earlier items took."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (request.memory_bytes, hard))
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    used = int(usage.ru_utime + usage.ru_stime) + 1
+    _soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (used + request.limits.cpu_seconds, hard))
+
+
+def _answer(request: RenderRequest, descriptor: int) -> tuple[RenderReply, tuple[Encoded, ...]]:
+    begun = time.monotonic()
+    try:
+        rendered = _render(request, descriptor)
+        pictures = tuple(Picture(p.width, p.height, p.frames, p.content_type) for p in rendered.pictures)
+        reply = RenderReply(rendered.source, pictures, seconds=time.monotonic() - begun)
+    except ThumbnailsError as error:
+        reply = _failure(error, error.__cause__, begun)
+    except MemoryError as error:
+        reply = _failure(OutOfMemory(), error, begun)
+    except Exception as error:  # noqa: BLE001 - the reply says it; this process goes on
+        reply = _failure(RenderError("The picture could not be rendered."), error, begun)
+    else:
+        return reply, rendered.pictures
+    return reply, ()
+
+
+def _render(request: RenderRequest, descriptor: int) -> Rendered:
+    with os.fdopen(descriptor, "rb") as file:
+        size = os.fstat(descriptor).st_size
+        file.seek(0)  # the position is shared with whoever wrote it
+        wanted = [Wanted(output, format_) for output, format_ in request.outputs]
+        available = max(0, request.memory_bytes - linux.data_bytes())
+        if size == 0:  # mmap refuses it
+            return render(file, b"", wanted, request.limits, _RESIZE, available)
+        with mmap.mmap(descriptor, 0, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ) as data:
+            return render(file, data, wanted, request.limits, _RESIZE, available)
+
+
+def _failure(error: ThumbnailsError, cause: BaseException | None, begun: float) -> RenderReply:
+    detail = "" if cause is None else f"{type(cause).__name__}: {cause}"
+    return RenderReply(
+        error=ErrorFacts(error.reason, error.message),
+        retry=error.retryable,
+        seconds=time.monotonic() - begun,
+        detail=ascii(detail)[1:-1][:_MOST_DETAIL],
+    )
+
+
+def _to_file(data: bytes) -> int:
+    """A descriptor of memory that holds the data."""
+    descriptor = os.memfd_create("thumbnail", os.MFD_CLOEXEC)
+    with os.fdopen(os.dup(descriptor), "wb") as file:
+        file.write(data)
+    return descriptor
