@@ -1,0 +1,90 @@
+"""Settings of the local service, and of the parts that it starts: all checked before anything starts."""
+
+import base64
+import binascii
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from thumbnails_api.settings import ApiSettings
+from thumbnails_common.logs import LEVELS
+from thumbnails_operator.settings import OperatorSettings
+
+from .trouble import StartError
+
+_MAX_PORT: Final = 65_535
+
+# What a cluster is set up for does not fit one machine: there the pool is bounded by its cores, and
+# workers cost nothing but memory while they wait, so that one always does and others stay a while.
+_OPERATOR_DEFAULTS: Final[Mapping[str, Callable[[], str]]] = {
+    "THUMBNAILS_MAX_WORKERS": lambda: str(_cores()),
+    "THUMBNAILS_MIN_WORKERS": lambda: "1",
+    "THUMBNAILS_LINGER_SECONDS": lambda: "300",
+}
+
+# The signing secret of Standard Webhooks: this prefix, and 24 to 64 bytes in base64.
+WEBHOOK_SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - the prefix of all of them
+_WEBHOOK_SECRET_BYTES: Final = range(24, 65)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSettings:
+    """What concerns the launcher; `environment` is what its children get, defaults filled in."""
+
+    port: int
+    data: Path
+    log_level: str
+    environment: Mapping[str, str]
+
+    @classmethod
+    def from_environment(cls, env: Mapping[str, str]) -> Self:
+        """From `PORT` and `THUMBNAILS_*`; the settings of API and operator are checked as well.
+
+        Raises StartError with one line that names the variable.
+        """
+        children = {**env}
+        for variable, default in _OPERATOR_DEFAULTS.items():
+            if not children.get(variable, "").strip():
+                children[variable] = default()
+        log_level = (env.get("THUMBNAILS_LOG_LEVEL", "").strip() or "INFO").upper()
+        if log_level not in LEVELS:
+            raise StartError(f"THUMBNAILS_LOG_LEVEL: must be one of {', '.join(LEVELS)}, not {log_level!r}")
+        _checked(ApiSettings.from_environment, children)
+        _checked(OperatorSettings.from_environment, children)
+        if secret := env.get("THUMBNAILS_WEBHOOK_SECRET", "").strip():
+            check_webhook_secret(secret)
+        return cls(
+            port=_port(env.get("PORT", "").strip() or "3000"),
+            data=Path(env.get("THUMBNAILS_DATA", "").strip() or ".data").absolute(),
+            log_level=log_level,
+            environment=children,
+        )
+
+
+def check_webhook_secret(secret: str) -> None:
+    """Raise StartError unless this is a secret in the form of Standard Webhooks; never repeats it."""
+    try:
+        key = base64.b64decode(secret.removeprefix(WEBHOOK_SECRET_PREFIX), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not secret.startswith(WEBHOOK_SECRET_PREFIX) or len(key) not in _WEBHOOK_SECRET_BYTES:
+        raise StartError("THUMBNAILS_WEBHOOK_SECRET: must be whsec_ followed by 24 to 64 bytes in base64")
+
+
+def _checked(read: Callable[[Mapping[str, str]], Any], env: Mapping[str, str]) -> None:
+    try:
+        read(env)
+    except ValueError as error:
+        raise StartError(str(error)) from None
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or int(text) > _MAX_PORT:
+        raise StartError(f"PORT: must be a number from 0 to {_MAX_PORT}, not {text[:20]!r}")
+    return int(text)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
