@@ -9,6 +9,7 @@ held until its result was acknowledged. Results travel with a poll or, while one
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, Self
 
 from .spec import Format, Output
@@ -270,10 +271,12 @@ class WorkAnswer:
         }
 
 
+@cache  # few names, asked for at every message
 def _camel(name: str) -> str:
     head, *rest = name.split("_")
     return head + "".join(word.capitalize() for word in rest)
 
 
+@cache
 def _snake(name: str) -> str:
     return "".join(f"_{char.lower()}" if char.isupper() else char for char in name)
