@@ -137,7 +137,7 @@ def _probe(path: Path) -> None:
 
 def _unusable(root: Path, error: OSError) -> StartError:
     number = error.errno or 0
-    if number in {errno.ENOSPC, errno.EDQUOT}:
+    if number in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
         trouble = "has no space left: free some"
     elif number in {errno.EACCES, errno.EPERM, errno.EROFS}:
         trouble = "cannot be written: change its permissions"
