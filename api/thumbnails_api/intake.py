@@ -48,7 +48,7 @@ class Intake:
     sleep: Callable[[float], None] = time.sleep
 
     def accept(self, picture: Picture, options: Options, caller: Caller, batch: Batch | None) -> ThumbnailJob:
-        """Store picture and job. Raises Unavailable, QuotaExceeded, InvalidOption; no job is answered then."""
+        """Store picture and job. Raises Unavailable, QuotaExceeded, InvalidOption."""
         key = JobKey(caller.namespace, self.new_id())
         object_key = source_key(caller.namespace, caller.account, picture.sha256, key.name)
         spec = Spec(

@@ -193,6 +193,8 @@ class Server:
         channel = type("_Channel", (_Channel,), {"parser_class": parser})
         self._grace_seconds = settings.shutdown_grace_seconds
         self._stopping = threading.Event()
+        # Held while the loop is woken or closed: a pipe that is closed may be another file's number.
+        self._wakeable = threading.Lock()
         self._map: dict[int, Any] = {}
         # Its warnings of a queue that is one request deep are no news.
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
@@ -230,13 +232,17 @@ class Server:
         while self._busy() and time.monotonic() < deadline:
             self._turn()
         self._dispatcher.shutdown(timeout=max(0.0, deadline - time.monotonic()))
-        wasyncore.close_all(self._map, ignore_all=True)
+        with self._wakeable:
+            wasyncore.close_all(self._map, ignore_all=True)
 
     def stop(self) -> None:
         """Ask `run` to end; from any thread or signal handler."""
-        self._stopping.set()
-        for listener in self._listeners:
-            listener.pull_trigger()
+        if self._stopping.is_set():
+            return
+        with self._wakeable:
+            self._stopping.set()
+            for listener in self._listeners:
+                listener.pull_trigger()
 
     def _turn(self) -> None:
         wasyncore.loop(timeout=_LOOP_SECONDS, use_poll=True, map=self._map, count=1)

@@ -43,10 +43,10 @@ def serve_file(req: falcon.Request, resp: falcon.Response, file: StoredFile, obj
     if_match = req.get_header("If-Match")
     if if_match is not None and not matches_etag(if_match, file.etag, weakly=False):
         raise PreconditionFailed
-    _set_headers(resp, file, file.etag)
     if_none_match = req.get_header("If-None-Match")
     if if_none_match is not None and matches_etag(if_none_match, file.etag, weakly=True):
         resp.status = falcon.HTTP_304
+        _set_validators(resp, file, file.etag)
         return
     if req.method == "HEAD":
         facts = objects.head(file.object_key)
@@ -81,9 +81,13 @@ def _open(
     return objects.get(file.object_key), None
 
 
-def _set_headers(resp: falcon.Response, file: StoredFile, etag: str) -> None:
+def _set_validators(resp: falcon.Response, file: StoredFile, etag: str) -> None:
     resp.set_header("ETag", f'"{etag}"')
     resp.set_header("Cache-Control", file.cache_control)
+
+
+def _set_headers(resp: falcon.Response, file: StoredFile, etag: str) -> None:
+    _set_validators(resp, file, etag)
     resp.set_header("Accept-Ranges", "bytes")
     resp.set_header("Content-Security-Policy", "default-src 'none'; sandbox")
     resp.viewable_as = file.file_name

@@ -10,7 +10,6 @@ import hashlib
 import logging
 import tempfile
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final, cast
 
@@ -47,6 +46,10 @@ _MAX_PART_HEADER_BYTES: Final = 8 * 1024
 _MALFORMED: Final = "The form cannot be read: check its boundary, and that it was sent whole."
 # Declared types that say "this is no picture": without one inside, the picture is missing.
 _NOT_PICTURE_TYPES: Final = frozenset({"application/json", "application/x-www-form-urlencoded"})
+
+
+class _TooManyBytes(Exception):
+    """The stream goes on beyond the limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,7 @@ def receive(body: BinaryIO, content_type: str | None, length: int, limits: Uploa
     media_type = media_type.strip().lower()
     if media_type == "multipart/form-data":
         return _receive_form(body, content_type or "", length, limits)
-    return Received(images=[_receive_raw(body, media_type, length, limits)])
+    return _receive_raw(body, media_type, length, limits)
 
 
 def clean_file_name(name: str | None) -> str | None:
@@ -121,21 +124,24 @@ def clean_file_name(name: str | None) -> str | None:
     return visible.strip()[:MAX_FILE_NAME_LENGTH] or None
 
 
-def _receive_raw(body: BinaryIO, media_type: str, length: int, limits: UploadLimits) -> Picture | Rejected:
+def _receive_raw(body: BinaryIO, media_type: str, length: int, limits: UploadLimits) -> Received:
     if length == 0:
         raise MissingImage
     if length > limits.picture_bytes:
-        return Rejected(None, _too_many_bytes(limits))
-    digest = hashlib.sha256()
-    head = b""
-    for chunk in _chunks(body):
-        head = head or chunk[:HEAD_BYTES]
-        digest.update(chunk)
-    if sniff_format(head) is None and (
-        media_type in _NOT_PICTURE_TYPES or media_type.startswith("multipart/")
-    ):
-        raise MissingImage
-    return _judge(None, body, length, digest.hexdigest(), head, limits)
+        return Received(images=[Rejected(None, _too_many_bytes(limits))])
+    received = Received()
+    # waitress gives a file, whose bytes are used where they lie; other servers give a stream.
+    spool = None if hasattr(body, "seek") else received.new_spool()
+    try:
+        size, digest, head = _digest(body, spool, max_bytes=length)
+        if sniff_format(head) is None and _is_no_picture_type(media_type):
+            received.images.append(Rejected(None, MissingImage()))
+        else:
+            received.images.append(_judge(None, spool or body, size, digest, head, limits))
+    except BaseException:
+        received.close()
+        raise
+    return received
 
 
 def _receive_form(body: BinaryIO, content_type: str, length: int, limits: UploadLimits) -> Received:
@@ -174,25 +180,37 @@ def _receive_form(body: BinaryIO, content_type: str, length: int, limits: Upload
 
 def _receive_part(received: Received, part: BodyPart, limits: UploadLimits) -> Picture | Rejected:
     file_name = clean_file_name(part.filename)
-    digest = hashlib.sha256()
-    head, size = b"", 0
     spool = received.new_spool()
     try:
-        for chunk in _chunks(cast("BinaryIO", part.stream)):
+        stream = cast("BinaryIO", part.stream)
+        size, digest, head = _digest(stream, spool, max_bytes=limits.picture_bytes)
+    except _TooManyBytes:
+        spool.close()
+        return Rejected(file_name, _too_many_bytes(limits))
+    if size == 0 or (part.filename is None and sniff_format(head) is None):
+        return Rejected(file_name, MissingImage())
+    return _judge(file_name, spool, size, digest, head, limits)
+
+
+def _digest(stream: BinaryIO, spool: BinaryIO | None, *, max_bytes: int) -> tuple[int, str, bytes]:
+    """Read all of a stream, into `spool` if there is one: its size, SHA-256 and first bytes."""
+    digest = hashlib.sha256()
+    head, size = b"", 0
+    try:
+        while chunk := stream.read(_COPY_CHUNK_BYTES):
             size += len(chunk)
-            if size > limits.picture_bytes:
-                spool.close()
-                return Rejected(file_name, _too_many_bytes(limits))
+            if size > max_bytes:
+                raise _TooManyBytes
             head = head or chunk[:HEAD_BYTES]
             digest.update(chunk)
-            spool.write(chunk)
-        spool.flush()
+            if spool is not None:
+                spool.write(chunk)
+        if spool is not None:
+            spool.flush()
     except OSError as error:
         log.error("cannot spool an upload: %s", error.strerror)  # noqa: TRY400 - a full disk needs no traceback
         raise Overloaded("There is no room for the upload just now.", retry_after_seconds=10) from error
-    if size == 0 or (part.filename is None and sniff_format(head) is None):
-        return Rejected(file_name, MissingImage())
-    return _judge(file_name, spool, size, digest.hexdigest(), head, limits)
+    return size, digest.hexdigest(), head
 
 
 def _judge(
@@ -220,9 +238,8 @@ def _read_text(part: BodyPart) -> str:
         raise InvalidOption(f"{part.name} is no UTF-8 text.") from None
 
 
-def _chunks(stream: BinaryIO) -> Iterator[bytes]:
-    while chunk := stream.read(_COPY_CHUNK_BYTES):
-        yield chunk
+def _is_no_picture_type(media_type: str) -> bool:
+    return media_type in _NOT_PICTURE_TYPES or media_type.startswith("multipart/")
 
 
 def _too_many_bytes(limits: UploadLimits) -> PayloadTooLarge:

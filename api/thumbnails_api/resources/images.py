@@ -39,7 +39,7 @@ class Images:
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """One picture is answered with its job, several with a batch of jobs and problems."""
         query = parse_query(req.query_string)
-        # waitress has the whole body in a file, and its length, whether it came in chunks or not.
+        # The server knows the length of a whole body, whether it came in chunks or not.
         body = cast("BinaryIO", req.env["wsgi.input"])
         received = receive(body, req.content_type, req.content_length or 0, self.limits)
         try:

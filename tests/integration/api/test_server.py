@@ -1,0 +1,301 @@
+"""The API on its real server with real HTTP: bodies of every kind, limits, slow and gone clients, the end."""
+
+import hashlib
+import http.client
+import threading
+
+import pytest
+import requests
+
+# A GIF's header is all that the API looks at; the rest is as large as a test needs it.
+GIF = b"GIF89a\x0a\x00\x0a\x00\x00\x00\x00"
+JPEG_TYPE = {"Content-Type": "image/gif"}
+
+
+def picture(size: int) -> bytes:
+    return GIF + bytes(size - len(GIF))
+
+
+def stored(server):
+    ((facts, digest),) = server.objects.objects.values()
+    return facts.bytes, digest
+
+
+def test_curl_s_form_upload(server):
+    content = picture(3_000_000)
+    result = requests.post(f"{server.url}/images", files={"image": ("a.gif", content)}, timeout=60)
+    assert result.status_code == 201
+    assert stored(server) == (len(content), hashlib.sha256(content).hexdigest())
+    job = requests.get(server.url + result.headers["Location"], timeout=60).json()
+    assert job["status"] == "pending"
+    assert job["fileName"] == "a.gif"
+
+
+@pytest.mark.parametrize("size", [13, 8_000, 200_000, 3_000_000])
+def test_a_raw_body_in_memory_and_on_disk(server, size):
+    content = picture(size)
+    result = requests.post(f"{server.url}/images", data=content, headers=JPEG_TYPE, timeout=60)
+    assert result.status_code == 201
+    assert stored(server) == (size, hashlib.sha256(content).hexdigest())
+
+
+@pytest.mark.parametrize("size", [13, 3_000_000])
+def test_a_chunked_body(server, size):
+    content = picture(size)
+    chunks = (content[start : start + 70_000] for start in range(0, size, 70_000))
+    result = requests.post(f"{server.url}/images", data=chunks, headers=JPEG_TYPE, timeout=60)
+    assert result.status_code == 201
+    assert stored(server) == (size, hashlib.sha256(content).hexdigest())
+
+
+def test_expect_100_continue(server, answer_on):
+    content = picture(2_000_000)
+    with server.connect() as connection:
+        connection.sendall(
+            b"POST /images HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/gif\r\n"
+            b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(content)
+        )
+        assert answer_on(connection).status == 100
+        connection.sendall(content)
+        assert answer_on(connection).status == 201
+
+
+def test_an_oversized_request_that_waits_for_100_gets_its_413_at_once(start_server, answer_on):
+    server = start_server(max_request_bytes=1_000_000)
+    with server.connect() as connection:
+        connection.sendall(
+            b"POST /images HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/gif\r\n"
+            b"Expect: 100-continue\r\nContent-Length: 1000001\r\n\r\n"
+        )
+        answer = answer_on(connection)
+    assert answer.status == 413
+    assert answer.json["reason"] == "PayloadTooLarge"
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_client_that_sends_far_too_much_reads_its_413(start_server, chunked):
+    server = start_server(max_request_bytes=1_000_000)
+    content = picture(20_000_000)
+    data = (
+        (content[start : start + 100_000] for start in range(0, len(content), 100_000))
+        if chunked
+        else content
+    )
+    result = requests.post(f"{server.url}/images", data=data, headers=JPEG_TYPE, timeout=60)
+    assert result.status_code == 413
+    assert result.json()["reason"] == "PayloadTooLarge"
+    assert server.objects.objects == {}
+    assert requests.get(f"{server.url}/healthz", timeout=60).status_code == 200
+
+
+def test_the_limit_itself_is_within_the_limit(start_server):
+    server = start_server(max_request_bytes=1_000_000)
+    result = requests.post(f"{server.url}/images", data=picture(1_000_000), headers=JPEG_TYPE, timeout=60)
+    assert result.status_code == 201
+
+
+def test_a_picture_over_its_own_limit_is_413(start_server):
+    server = start_server(max_upload_bytes=1_000_000)
+    content = picture(1_000_001)
+    for options in ({"data": content, "headers": JPEG_TYPE}, {"files": {"image": content}}):
+        result = requests.post(f"{server.url}/images", timeout=60, **options)
+        assert result.status_code == 413
+        assert result.headers["Content-Type"] == "application/problem+json"
+
+
+def test_bodies_beyond_the_spool_are_503_and_later_ones_are_taken(start_server, eventually, answer_on):
+    server = start_server(max_spool_bytes=2_000_000)
+    server.objects.hold = threading.Event()
+    results = []
+
+    def post():
+        results.append(
+            requests.post(f"{server.url}/images", data=picture(1_500_000), headers=JPEG_TYPE, timeout=100)
+        )
+
+    first = threading.Thread(target=post)
+    first.start()
+    assert server.objects.holding.acquire(timeout=60)
+    post()
+    (refused,) = results
+    assert refused.status_code == 503
+    assert refused.json()["reason"] == "Overloaded"
+    assert int(refused.headers["Retry-After"]) > 0
+    server.objects.hold.set()
+    first.join(60)
+    assert results[1].status_code == 201
+    post()
+    assert results[2].status_code == 201
+
+
+def test_a_client_that_goes_away_in_mid_upload_gives_its_room_back(start_server):
+    server = start_server(max_spool_bytes=2_000_000)
+    for _ in range(5):
+        with server.connect() as connection:
+            connection.sendall(
+                b"POST /images HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/gif\r\n"
+                b"Content-Length: 1500000\r\n\r\n" + picture(500_000)
+            )
+    deadline_tries = 200
+    for _ in range(deadline_tries):
+        result = requests.post(f"{server.url}/images", data=picture(1_500_000), headers=JPEG_TYPE, timeout=60)
+        if result.status_code == 201:
+            break
+        assert result.status_code == 503
+    assert result.status_code == 201
+    assert len(server.store.documents) == 1
+
+
+def test_slow_and_idle_clients_do_not_hold_others_up(start_server, answer_on):
+    server = start_server(threads=2, max_waiting_requests=1)
+    content = picture(100_000)
+    head = b"POST /images HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/gif\r\nContent-Length: 100000\r\n\r\n"
+    idle = [server.connect() for _ in range(50)]
+    slow = [server.connect() for _ in range(20)]
+    for connection in slow:
+        connection.sendall(head + content[:50_000])
+    assert (
+        requests.post(f"{server.url}/images", data=content, headers=JPEG_TYPE, timeout=60).status_code == 201
+    )
+    for connection in slow:
+        connection.sendall(content[50_000:])
+    assert {answer_on(connection).status for connection in slow} == {201}
+    for connection in idle:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert {answer_on(connection).status for connection in idle} == {200}
+    for connection in idle + slow:
+        connection.close()
+
+
+def test_waiting_requests_leave_threads_for_others(start_server):
+    server = start_server(threads=3, max_waiting_requests=2)
+    job_id = requests.post(f"{server.url}/images", data=picture(100), headers=JPEG_TYPE, timeout=60).json()[
+        "id"
+    ]
+    answers = []
+
+    def wait():
+        headers = {"Prefer": "wait=30"}
+        answers.append(requests.get(f"{server.url}/jobs/{job_id}", headers=headers, timeout=100))
+
+    waiters = [threading.Thread(target=wait) for _ in range(6)]
+    for waiter in waiters:
+        waiter.start()
+    assert requests.get(f"{server.url}/jobs/{job_id}", timeout=25).json()["status"] == "pending"
+    server.finish(job_id, 10)
+    for waiter in waiters:
+        waiter.join(60)
+    applied = [answer for answer in answers if "Preference-Applied" in answer.headers]
+    assert len(answers) == 6
+    assert len(applied) >= 2
+    assert {answer.json()["status"] for answer in applied} == {"complete"}
+
+
+def test_a_job_s_end_reaches_the_api_by_the_watch(server, eventually):
+    job_id = requests.post(f"{server.url}/images", data=picture(100), headers=JPEG_TYPE, timeout=60).json()[
+        "id"
+    ]
+    server.finish(job_id, 5_000_000)
+    headers = {"Prefer": "wait=30"}
+    job = requests.get(f"{server.url}/jobs/{job_id}", headers=headers, timeout=60).json()
+    assert job["status"] == "complete"
+    thumbnail = requests.get(server.url + job["thumbnailPath"], timeout=60)
+    assert thumbnail.status_code == 200
+    assert len(thumbnail.content) == 5_000_000
+    part = requests.get(server.url + job["thumbnailPath"], headers={"Range": "bytes=4000000-"}, timeout=60)
+    assert (part.status_code, len(part.content)) == (206, 1_000_000)
+    again = requests.get(
+        server.url + job["thumbnailPath"], headers={"If-None-Match": thumbnail.headers["ETag"]}, timeout=60
+    )
+    assert (again.status_code, again.content) == (304, b"")
+    head = requests.head(server.url + job["thumbnailPath"], timeout=60)
+    assert head.headers["Content-Length"] == "5000000"
+    eventually(lambda: all(body.closed.is_set() for body in server.objects.bodies), "bodies are closed")
+
+
+def test_a_store_that_breaks_off_cuts_the_connection(server, caplog):
+    job_id = requests.post(f"{server.url}/images", data=picture(100), headers=JPEG_TYPE, timeout=60).json()[
+        "id"
+    ]
+    server.finish(job_id, 5_000_000)
+    requests.get(f"{server.url}/jobs/{job_id}", headers={"Prefer": "wait=30"}, timeout=60)
+    server.objects.breaks_after = 1_000_000
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    connection.request("GET", f"/thumbnails/{job_id}")
+    response = connection.getresponse()
+    assert response.status == 200
+    with pytest.raises(http.client.IncompleteRead):
+        response.read()
+    connection.close()
+    assert "Traceback" not in caplog.text
+
+
+def test_a_client_that_goes_away_while_it_is_served_gives_the_body_back(server, eventually):
+    job_id = requests.post(f"{server.url}/images", data=picture(100), headers=JPEG_TYPE, timeout=60).json()[
+        "id"
+    ]
+    server.finish(job_id, 200_000_000)
+    requests.get(f"{server.url}/jobs/{job_id}", headers={"Prefer": "wait=30"}, timeout=60)
+    with server.connect() as connection:
+        connection.sendall(b"GET /thumbnails/%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % job_id.encode())
+        connection.recv(1000)
+    eventually(lambda: server.objects.bodies[0].closed.is_set(), "the body is closed")
+
+
+def test_a_page_of_another_origin_cannot_post(server):
+    headers = JPEG_TYPE | {"Origin": "https://example.org"}
+    result = requests.post(f"{server.url}/images", data=picture(100), headers=headers, timeout=60)
+    assert result.status_code == 403
+    assert result.json()["reason"] == "ForbiddenOrigin"
+    assert server.store.documents == {}
+
+
+def test_the_server_says_nothing_of_itself(server):
+    assert "Server" not in requests.get(f"{server.url}/", timeout=60).headers
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+        b"GET /" + b"x" * 50_000 + b" HTTP/1.1\r\n\r\n",
+    ],
+)
+def test_bytes_that_are_no_http_are_a_400_and_harm_nobody(server, answer_on, request_):
+    with server.connect() as connection:
+        connection.sendall(request_)
+        assert answer_on(connection).status == 400
+    assert requests.get(f"{server.url}/healthz", timeout=60).status_code == 200
+
+
+# ---- the end ----
+
+
+def test_stop_lets_a_running_upload_end(server):
+    server.objects.hold = threading.Event()
+    results = []
+
+    def post():
+        results.append(
+            requests.post(f"{server.url}/images", data=picture(100), headers=JPEG_TYPE, timeout=60)
+        )
+
+    upload = threading.Thread(target=post)
+    upload.start()
+    assert server.objects.holding.acquire(timeout=60)
+    server.server.stop()
+    server.objects.hold.set()
+    upload.join(60)
+    assert results[0].status_code == 201
+    server.thread.join(60)
+    assert not server.thread.is_alive()
+
+
+def test_stop_does_not_wait_for_idle_clients(server):
+    with server.connect() as connection:
+        server.stop()
+        assert connection.recv(10) == b""
+    with pytest.raises(OSError, match="refused"):
+        server.connect()

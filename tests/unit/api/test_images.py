@@ -1,0 +1,386 @@
+"""POST /images and GET /images/{id}: the contract, limits before anything is stored, order of writes."""
+
+import hashlib
+import json
+import struct
+
+import pytest
+
+from thumbnails_common.jobstore import Refused
+from thumbnails_contract.errors import (
+    JobStoreUnavailable,
+    ObjectStoreUnavailable,
+    QuotaExceeded,
+)
+
+
+def test_a_picture_is_answered_with_its_job(service, jpeg):
+    result = service.upload(jpeg, name="holiday.jpg")
+    assert result.status_code == 201
+    job = result.json
+    assert result.headers["location"] == f"/jobs/{job['id']}"
+    assert job["status"] == "pending"
+    assert job["thumbnailPath"] is None
+    assert job["imagePath"] == f"/images/{job['id']}"
+    assert job["createdAt"] == "2026-11-24T06:00:00Z"
+    assert job["fileName"] == "holiday.jpg"
+    assert job["outputs"] == []
+    assert "error" not in job
+
+
+def test_the_original_is_stored_before_the_job_under_its_hash(service, jpeg):
+    job = service.upload(jpeg).json
+    key = f"sources/thumbnails/default/{hashlib.sha256(jpeg).hexdigest()}/{job['id']}"
+    facts, content = service.objects.objects[key]
+    assert content == jpeg
+    assert facts.content_type == "image/jpeg"
+    spec = service.store.documents["thumbnails", job["id"]]["spec"]
+    assert spec["source"] == {"objectKey": key}
+    assert (
+        spec["outputs"][0] | {"width": 100, "height": 100, "fit": "cover", "formats": ["auto"]}
+        == spec["outputs"][0]
+    )
+    assert key not in service.upload(jpeg).text  # no internals in what clients see
+
+
+def test_no_object_key_is_shown(service, jpeg):
+    assert "sources/" not in service.upload(jpeg).text
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "GIF", "TIFF"])
+def test_the_five_formats_are_taken_whatever_they_are_called(service, picture, format_):
+    result = service.upload(picture(format_), name="notes.txt")
+    assert result.status_code == 201
+    (facts, _), *_ = service.objects.objects.values()
+    assert facts.content_type == f"image/{format_.lower()}"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"just a note",
+        b"GIF is what this text begins with, but it is none",
+        b"%PDF-1.7 ...",
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"BM" + bytes(100),
+        b"\x00\x00\x00\x18ftypheic" + bytes(50),
+        b"\x00\x00\x00\x18ftypavif" + bytes(50),
+        b"\x89PN",
+    ],
+)
+def test_other_content_is_415_even_when_it_is_called_a_jpeg(service, problem, content):
+    problem(service.upload(content, name="a.jpg"), 415, "UnsupportedFormat")
+    assert service.objects.objects == {}
+    assert service.store.documents == {}
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [],
+        [("width", None, b"100")],
+        [("image", "a.jpg", b"")],
+        [("image", None, b"not a file")],
+        [("image", "", b"")],
+    ],
+    ids=["empty form", "no image", "empty file", "text field", "nothing selected"],
+)
+def test_no_image_is_400(service, problem, parts):
+    problem(service.post_form(parts), 400, "MissingImage")
+
+
+def test_a_file_in_another_field_is_pointed_out(service, problem, jpeg):
+    document = problem(service.post_form([("file", "a.jpg", jpeg)]), 400, "MissingImage")
+    assert "'image'" in document["detail"]
+    assert "'file'" in document["detail"]
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("application/json", b'{"image": "..."}'),
+        ("application/x-www-form-urlencoded", b"image=1"),
+        ("multipart/mixed; boundary=x", b"--x--"),
+        ("image/jpeg", b""),
+    ],
+)
+def test_a_body_that_cannot_have_an_image_is_400(service, problem, content_type, body):
+    result = service.request("POST", "/images", body=body, headers={"Content-Type": content_type})
+    problem(result, 400, "MissingImage")
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "image/jpeg", "application/octet-stream"])
+def test_a_raw_body_of_another_format_is_415(service, problem, content_type):
+    result = service.request("POST", "/images", body=b"a note", headers={"Content-Type": content_type})
+    problem(result, 415, "UnsupportedFormat")
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["image/jpeg", "image/png", "application/octet-stream", "application/x-www-form-urlencoded"],
+)
+def test_a_raw_body_is_taken_with_options_in_the_query(service, jpeg, content_type):
+    result = service.request(
+        "POST",
+        "/images",
+        query_string="width=320&fit=inside",
+        body=jpeg,
+        headers={"Content-Type": content_type},
+    )
+    assert result.status_code == 201
+    (output,) = result.json["options"]
+    assert (output["width"], output.get("height"), output["fit"]) == (320, None, "inside")
+    ((_, content),) = service.objects.objects.values()
+    assert content == jpeg
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"no delimiter at all",
+        b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n\xff\xd8\xff cut off',
+        b"--b\r\n\r\nno name\r\n--b--",
+        b'--b\r\nContent-Disposition: form-data; name="\xff"\r\n\r\n1\r\n--b--',
+        b"--b\r\n" + b"x" * 20_000 + b"\r\n\r\n\r\n--b--",
+    ],
+)
+def test_a_malformed_form_is_400(service, problem, body):
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    problem(service.request("POST", "/images", body=body, headers=headers), 400, "InvalidRequest")
+    assert service.objects.objects == {}
+
+
+def test_a_form_without_boundary_is_400(service, problem, jpeg):
+    headers = {"Content-Type": "multipart/form-data"}
+    problem(service.request("POST", "/images", body=jpeg, headers=headers), 400, "InvalidRequest")
+
+
+def test_form_fields_win_over_the_query(service, jpeg):
+    (output,) = service.upload(jpeg, "/images?width=50&height=60", width="70").json["options"]
+    assert (output["width"], output["height"]) == (70, 60)
+
+
+def test_a_wrong_option_is_400_and_nothing_is_stored(service, problem, jpeg):
+    document = problem(service.upload(jpeg, widht="100"), 400, "InvalidOption")
+    assert "width" in document["detail"]
+    problem(service.upload(jpeg, "/images?fit=squeeze"), 400, "InvalidOption")
+    assert service.objects.objects == {}
+
+
+def test_options_of_the_job_itself_reach_its_spec(service, jpeg):
+    result = service.upload(
+        jpeg,
+        webhookUrl="https://example.org/hook?token=secret",
+        priority="bulk",
+        ttlSecondsAfterFinished="60",
+    )
+    spec = service.store.documents["thumbnails", result.json["id"]]["spec"]
+    assert spec["webhook"] == {"url": "https://example.org/hook?token=secret"}
+    assert spec["priority"] == "bulk"
+    assert spec["ttlSecondsAfterFinished"] == 60
+    assert result.json["webhook"]["host"] == "example.org"
+    assert "secret" not in result.text
+
+
+def test_a_picture_with_too_many_bytes_is_413(make_service, problem, jpeg):
+    service = make_service(max_upload_bytes=len(jpeg) - 1)
+    problem(service.upload(jpeg), 413, "PayloadTooLarge")
+    raw = service.request("POST", "/images", body=jpeg, headers={"Content-Type": "image/jpeg"})
+    problem(raw, 413, "PayloadTooLarge")
+    assert service.objects.objects == {}
+    assert make_service(max_upload_bytes=len(jpeg)).upload(jpeg).status_code == 201
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "GIF", "TIFF"])
+def test_a_picture_with_too_many_pixels_is_422_by_its_header(make_service, problem, picture, format_):
+    service = make_service(max_pixels=60 * 40 - 1)
+    document = problem(service.upload(picture(format_)), 422, "SourceTooLarge")
+    assert "60 x 40" in document["detail"]
+    assert service.objects.objects == {}
+
+
+def test_a_bomb_is_refused_although_it_is_small(service, problem):
+    header = struct.pack(">LLBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n" + struct.pack(">L", 13) + b"IHDR" + header + bytes(4)
+    problem(service.upload(bomb), 422, "SourceTooLarge")
+
+
+def test_a_truncated_header_is_for_the_worker_to_judge(service, jpeg):
+    assert service.upload(jpeg[:30]).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("photo.jpg", "photo.jpg"),
+        ("../../etc/passwd", "passwd"),
+        ("C:\\pictures\\photo.jpg", "photo.jpg"),
+        ("a\x01b\u202egpj.exe", "abgpj.exe"),
+        ("Ä" * 300, "Ä" * 255),
+        ("..", ".."),
+    ],
+)
+def test_the_file_name_is_fit_to_be_shown(service, jpeg, given, kept):
+    assert service.upload(jpeg, name=given).json["fileName"] == kept
+
+
+# ---- several pictures ----
+
+
+def test_several_pictures_are_a_batch(service, jpeg, picture):
+    result = service.post_form(
+        [("image", "a.jpg", jpeg), ("image", "b.png", picture("PNG")), ("width", None, b"50")]
+    )
+    assert result.status_code == 201
+    batch_id, items = result.json["batchId"], result.json["items"]
+    assert [item["fileName"] for item in items] == ["a.jpg", "b.png"]
+    assert [item["batch"] for item in items] == [
+        {"id": batch_id, "index": 0, "size": 2},
+        {"id": batch_id, "index": 1, "size": 2},
+    ]
+    assert {item["options"][0]["width"] for item in items} == {50}
+    labels = service.store.documents["thumbnails", items[0]["id"]]["metadata"]["labels"]
+    assert labels["thumbnails.dev/batch"] == batch_id
+
+
+def test_a_batch_of_which_some_were_taken_is_207(service, jpeg):
+    result = service.post_form(
+        [("image", "a.jpg", jpeg), ("image", "notes.txt", b"notes"), ("image", "c", b"")]
+    )
+    assert result.status_code == 207
+    first, second, third = result.json["items"]
+    assert first["status"] == "pending"
+    assert (second["status"], second["reason"], second["fileName"]) == (415, "UnsupportedFormat", "notes.txt")
+    assert third["reason"] == "MissingImage"
+    assert len(service.store.documents) == 1
+
+
+def test_a_batch_of_which_none_was_taken_is_a_problem(service, problem):
+    result = service.post_form([("image", "a.txt", b"notes"), ("image", "b", b"")])
+    document = problem(result, 415, "UnsupportedFormat")
+    assert [item["status"] for item in document["items"]] == [415, 400]
+
+
+def test_a_store_that_fails_in_the_midst_of_a_batch_costs_one_picture(service, jpeg):
+    service.objects.failures["put"] = [ObjectStoreUnavailable()]
+    result = service.post_form([("image", "a.jpg", jpeg), ("image", "b.jpg", jpeg)])
+    assert result.status_code == 207
+    assert [item["status"] for item in result.json["items"]] == [503, "pending"]
+
+
+def test_more_pictures_than_the_limit_are_400(make_service, problem, jpeg):
+    service = make_service(max_images=2)
+    problem(service.post_form([("image", "a.jpg", jpeg)] * 3), 400, "InvalidRequest")
+    problem(service.post_form([("image", "a.jpg", jpeg)] * 100), 400, "InvalidRequest")
+    assert service.objects.objects == {}
+
+
+# ---- trouble while storing ----
+
+
+def test_no_201_when_the_object_store_is_away(service, problem, jpeg):
+    service.objects.failures["put"] = [ObjectStoreUnavailable()]
+    result = service.upload(jpeg)
+    problem(result, 503, "ObjectStoreUnavailable")
+    assert int(result.headers["retry-after"]) > 0
+    assert service.store.documents == {}
+
+
+def test_no_201_when_the_job_store_is_away_for_long(make_service, problem, jpeg):
+    service = make_service(create_deadline_seconds=0)
+    service.store.failures["create"] = [JobStoreUnavailable()] * 100
+    result = service.upload(jpeg)
+    problem(result, 503, "JobStoreUnavailable")
+    assert int(result.headers["retry-after"]) > 0
+    # The create may have gone through after all: the original must stay.
+    assert len(service.objects.objects) == 1
+
+
+def test_an_uncertain_create_is_tried_again_under_the_same_name(service, jpeg):
+    service.store.failures["create"] = [JobStoreUnavailable(), JobStoreUnavailable()]
+    assert service.upload(jpeg).status_code == 201
+    assert service.store.calls.count("create") == 3
+    assert len(service.store.documents) == 1
+    assert service.slept == sorted(service.slept)
+
+
+def test_after_a_lost_answer_the_taken_name_means_success(service, jpeg):
+    service.store.after["create"] = [JobStoreUnavailable()]
+    result = service.upload(jpeg)
+    assert result.status_code == 201
+    assert list(service.store.documents) == [("thumbnails", result.json["id"])]
+
+
+def test_a_taken_name_without_a_lost_answer_is_no_success(make_service, problem, jpeg):
+    service = make_service()
+    first = service.upload(jpeg).json["id"]
+    # The next id again, as if the generator had failed.
+    document = service.store.documents["thumbnails", first]
+    taken = "00000000-0000-7000-8000-000000000002"
+    service.store.documents["thumbnails", taken] = document
+    problem(service.upload(jpeg), 500, "InternalError")
+
+
+def test_a_quota_is_429_and_the_original_is_deleted(service, problem, jpeg):
+    service.store.failures["create"] = [QuotaExceeded()]
+    problem(service.upload(jpeg), 429, "QuotaExceeded")
+    assert service.objects.objects == {}
+
+
+def test_what_the_store_refuses_is_400_and_the_original_is_deleted(service, problem, jpeg):
+    service.store.failures["create"] = [Refused("spec.ttlSecondsAfterFinished: too large")]
+    problem(service.upload(jpeg), 400, "InvalidOption")
+    assert service.objects.objects == {}
+
+
+def test_an_original_that_cannot_be_deleted_changes_nothing_for_the_client(service, problem, jpeg):
+    service.store.failures["create"] = [QuotaExceeded()]
+    service.objects.failures["delete"] = [ObjectStoreUnavailable()]
+    problem(service.upload(jpeg), 429, "QuotaExceeded")
+
+
+def test_an_unexpected_error_is_a_500_without_details(service, problem, jpeg, caplog):
+    def broken(manifest):
+        raise RuntimeError("secret path /var/lib/x")
+
+    service.store.create = broken
+    result = service.upload(jpeg)
+    problem(result, 500, "InternalError")
+    assert "secret" not in result.text
+    assert "Traceback" not in result.text
+    assert "RuntimeError" in caplog.text
+
+
+# ---- the original ----
+
+
+def test_the_original_comes_back(service, jpeg):
+    job = service.upload(jpeg, name="a b.jpg").json
+    result = service.get(job["imagePath"])
+    assert result.status_code == 200
+    assert result.content == jpeg
+    assert result.headers["content-type"] == "image/jpeg"
+    assert result.headers["etag"]
+    assert "a b.jpg" in result.headers["content-disposition"]
+
+
+def test_an_original_that_is_gone_is_404(service, problem, jpeg):
+    job = service.upload(jpeg).json
+    service.objects.objects.clear()
+    problem(service.get(job["imagePath"]), 404, "ImageNotFound")
+
+
+@pytest.mark.parametrize("path", ["/images/123", "/images/..", "/images/ABC", "/images/%00"])
+def test_an_unknown_original_is_404(service, problem, path):
+    problem(service.get(path), 404, "ImageNotFound")
+
+
+def test_a_job_that_names_an_object_of_another_namespace_shows_nothing(service, problem, jpeg):
+    job = service.upload(jpeg).json
+    document = service.store.documents["thumbnails", job["id"]]
+    service.objects.objects["sources/other/x"] = next(iter(service.objects.objects.values()))
+    document["spec"]["source"]["objectKey"] = "sources/other/x"
+    document["metadata"]["resourceVersion"] = "99"
+    service.jobs.put(json.loads(json.dumps(document)))
+    problem(service.get(job["imagePath"]), 404, "ImageNotFound")
