@@ -88,7 +88,8 @@ class OperatorSettings:
     blocking_threads: int = 8
     reconcile_concurrency: int = 16
     resync_seconds: float = 60.0
-    waiting_notice_seconds: float = 2.0  # a job that waits for less says nothing about it
+    trouble_notice_seconds: float = 2.0  # a job says why it cannot go on once it is so for so long
+    waiting_notice_seconds: float = 20.0  # and that it merely waits for its turn, after so long
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> Self:

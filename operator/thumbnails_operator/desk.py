@@ -1,0 +1,255 @@
+"""Where workers' polls wait: hands out what `dispatch.py` grants, with presigned URLs, and takes results.
+
+All calls come from the operator's event loop; signing runs in its thread pool.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from thumbnails_common.objectstore import ObjectStore
+from thumbnails_contract.errors import Unavailable
+from thumbnails_contract.job import JobKey, ThumbnailJob
+from thumbnails_contract.keys import RENDERER_VERSION
+from thumbnails_contract.names import TRACEPARENT_ANNOTATION
+from thumbnails_contract.wire import Item, ItemOutput, Poll, Result, WorkAnswer, WorkRequest
+
+from . import outcome
+from .dispatch import Dispatcher, Grant
+from .lease import WorkerKey
+from .pool import Pool
+from .settings import OperatorSettings
+from .wanted import Wanted
+
+MAX_WAIT_SECONDS: Final = 30.0
+CONTENT_TYPE_PREFIX: Final = "image/"
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What a worker shall make: these thumbnails of this job."""
+
+    job: ThumbnailJob
+    outputs: tuple[Wanted, ...]
+
+
+class DeskHooks(Protocol):
+    """What the desk asks and tells the controller."""
+
+    def assignment(self, key: JobKey) -> Assignment | None:
+        """What is to be made for a job; None when it may not run (any more)."""
+
+    def take_result(self, worker: WorkerKey, result: Result) -> None:
+        """A result has come."""
+
+    def handed_out(self, key: JobKey) -> None:
+        """A worker gets the job, or had it already and was heard of."""
+
+    def waits_again(self, key: JobKey) -> None:
+        """The job was given back, or got lost on the way."""
+
+
+@dataclass(slots=True, eq=False)
+class _Parked:
+    """A poll that waits for an answer."""
+
+    worker: WorkerKey
+    capacity: int
+    answer: asyncio.Future[tuple[Grant, ...]]
+
+
+class Desk:
+    """See the module's text."""
+
+    def __init__(
+        self,
+        *,
+        dispatcher: Dispatcher,
+        objects: ObjectStore,
+        settings: OperatorSettings,
+        generation: int,
+        monotonic: Callable[[], float],
+        run_blocking: Callable[..., Awaitable[Any]],
+        hooks: DeskHooks,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._objects = objects
+        self._settings = settings
+        self._generation = generation
+        self._monotonic = monotonic
+        self._run_blocking = run_blocking
+        self._hooks = hooks
+        self._pool: Pool | None = None
+        self._parked: dict[WorkerKey, _Parked] = {}
+        self._told_drops: dict[WorkerKey, frozenset[str]] = {}
+        self._told_stop: set[WorkerKey] = set()
+        self._closed = False
+
+    def connect(self, pool: Pool) -> None:
+        """Desk and pool know each other; call this once, before any worker polls."""
+        self._pool = pool
+
+    def is_parked(self, worker: WorkerKey) -> bool:
+        """Whether a poll of the worker is waiting right now: it is alive, then."""
+        return worker in self._parked
+
+    async def work(self, worker: WorkerKey, request: WorkRequest) -> WorkAnswer:
+        """Answer a request of a worker, when there is something to say or its time is up."""
+        if self._closed:
+            raise Unavailable("The operator is ending.")
+        now = self._monotonic()
+        self._dispatcher.seen(worker, now)
+        for result in request.results:
+            self._hooks.take_result(worker, result)
+        poll = request.poll
+        if poll is None:
+            return WorkAnswer(self._generation)
+        right_version = request.renderer_version == RENDERER_VERSION
+        if not self._known_pool.polled(worker, draining=request.draining, right_version=right_version):
+            return WorkAnswer(self._generation, drop=poll.holding, stop=True)
+        reported = {result.lease for result in request.results}
+        holding = [lease for lease in poll.holding if lease not in reported]
+        for key in self._dispatcher.hold(worker, holding, now):
+            entry = self._dispatcher.entry(key)
+            if entry is not None and entry.worker == worker:
+                self._hooks.handed_out(key)
+            else:
+                self._hooks.waits_again(key)
+        self._told_drops[worker] = self._told_drops.get(worker, frozenset()) & set(poll.holding)
+        if not holding:
+            # It has nothing to finish first, so it is told to stop as often as it asks.
+            self._told_stop.discard(worker)
+        grants = await self._wait(worker, poll)
+        items = await self._sign(worker, grants)
+        return self._answer(worker, items)
+
+    def pump(self) -> None:
+        """Give what is ready to the polls that wait, those with the least to do first."""
+        for parked in sorted(self._parked.values(), key=lambda each: self._dispatcher.holds(each.worker)):
+            self._serve(parked)
+
+    def forget(self, worker: WorkerKey) -> None:
+        """The worker is gone."""
+        self._told_drops.pop(worker, None)
+        self._told_stop.discard(worker)
+        parked = self._parked.get(worker)
+        if parked is not None and not parked.answer.done():
+            parked.answer.set_result(())
+
+    def close(self) -> None:
+        """Hand out nothing more; polls that wait are answered now."""
+        self._closed = True
+        for parked in self._parked.values():
+            if not parked.answer.done():
+                parked.answer.set_result(())
+
+    @property
+    def _known_pool(self) -> Pool:
+        if self._pool is None:
+            raise AssertionError("connect() comes first")
+        return self._pool
+
+    def _serve(self, parked: _Parked) -> None:
+        if parked.answer.done() or self._closed:
+            return
+        worker = parked.worker
+        capacity = self._known_pool.capacity(worker, parked.capacity)
+        grants = self._dispatcher.grant(worker, capacity)
+        for grant in grants:
+            self._hooks.handed_out(grant.key)
+        news = self._dispatcher.drops(worker) - self._told_drops.get(worker, frozenset())
+        stop = self._known_pool.shall_stop(worker) and worker not in self._told_stop
+        if grants or news or stop:
+            parked.answer.set_result(grants)
+
+    async def _wait(self, worker: WorkerKey, poll: Poll) -> tuple[Grant, ...]:
+        loop = asyncio.get_running_loop()
+        parked = _Parked(worker, poll.capacity, loop.create_future())
+        before = self._parked.get(worker)
+        if before is not None and not before.answer.done():
+            before.answer.set_result(())  # its connection has died without our noticing
+        self._parked[worker] = parked
+        seconds = min(max(poll.wait_seconds, 0.0), MAX_WAIT_SECONDS)
+        timer = loop.call_later(seconds, _time_is_up, parked.answer)
+        try:
+            self._serve(parked)
+            return await parked.answer
+        except asyncio.CancelledError:
+            if parked.answer.done() and not parked.answer.cancelled():
+                self._give_back(worker, parked.answer.result())
+            raise
+        finally:
+            timer.cancel()
+            self._dispatcher.seen(worker, self._monotonic())
+            if self._parked.get(worker) is parked:
+                del self._parked[worker]
+
+    async def _sign(self, worker: WorkerKey, grants: Sequence[Grant]) -> tuple[Item, ...]:
+        """The items of these leases. Whatever goes wrong, no lease is left behind with nobody."""
+        wanted = [(grant, self._hooks.assignment(grant.key)) for grant in grants]
+        todo = [(grant, assignment) for grant, assignment in wanted if assignment is not None]
+        self._give_back(worker, [grant for grant, assignment in wanted if assignment is None])
+        if not todo:
+            return ()
+        try:
+            items: list[Item] = await self._run_blocking(self._make_items, todo)
+        except Unavailable as error:
+            for grant in grants:
+                if self._dispatcher.postpone(worker, grant.lease, outcome.facts_of(error), self._monotonic()):
+                    self._hooks.waits_again(grant.key)
+            return ()
+        except BaseException:
+            self._give_back(worker, grants)
+            raise
+        return tuple(item for item in items if self._dispatcher.is_current(worker, item.lease))
+
+    def _make_items(self, todo: Sequence[tuple[Grant, Assignment]]) -> list[Item]:
+        """Runs in a thread: signing is arithmetic, but a client may have to ask for its region first."""
+        return [self._make_item(grant.lease, assignment) for grant, assignment in todo]
+
+    def _make_item(self, lease: str, assignment: Assignment) -> Item:
+        job, settings = assignment.job, self._settings
+        return Item(
+            lease=lease,
+            namespace=job.key.namespace,
+            job_name=job.key.name,
+            account=job.spec.account,
+            source_url=self._objects.presign_get(
+                job.spec.object_key, expires_seconds=settings.presign_seconds
+            ),
+            outputs=tuple(
+                ItemOutput(
+                    wanted.output,
+                    wanted.format,
+                    wanted.object_key,
+                    self._objects.presign_upload(
+                        wanted.object_key,
+                        content_type_prefix=CONTENT_TYPE_PREFIX,
+                        max_bytes=settings.thumbnail_bytes,
+                        expires_seconds=settings.presign_seconds,
+                    ),
+                )
+                for wanted in assignment.outputs
+            ),
+            limits=settings.limits,
+            traceparent=job.annotations.get(TRACEPARENT_ANNOTATION),
+        )
+
+    def _answer(self, worker: WorkerKey, items: tuple[Item, ...]) -> WorkAnswer:
+        drops = self._dispatcher.drops(worker)
+        self._told_drops[worker] = drops
+        stop = self._known_pool.shall_stop(worker) and not self._closed
+        if stop:
+            self._told_stop.add(worker)
+        return WorkAnswer(self._generation, items, tuple(sorted(drops)), stop)
+
+    def _give_back(self, worker: WorkerKey, grants: Sequence[Grant]) -> None:
+        for grant in grants:
+            if self._dispatcher.give_back(worker, grant.lease, self._monotonic()):
+                self._hooks.waits_again(grant.key)
+
+
+def _time_is_up(answer: asyncio.Future[tuple[Grant, ...]]) -> None:
+    if not answer.done():
+        answer.set_result(())

@@ -1,0 +1,169 @@
+"""What the operator knows of ThumbnailJobs: fed by watch events, relists and its own writes."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from thumbnails_common.jobstore import Document, WatchEventType
+from thumbnails_contract.errors import InvalidJob
+from thumbnails_contract.job import JobKey, ThumbnailJob
+from thumbnails_contract.status import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A job, and its status as it is stored (what a patch is computed against)."""
+
+    job: ThumbnailJob
+    raw_status: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A document that this version cannot read, as far as it can."""
+
+    key: JobKey
+    uid: str
+    resource_version: str
+    generation: int
+    raw_status: Mapping[str, Any]
+    error: InvalidJob
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What became of a key: `before` is what was known, `after` what is; None where there is nothing."""
+
+    key: JobKey
+    before: Known | Unreadable | None
+    after: Known | Unreadable | None
+
+    @property
+    def replaced(self) -> bool:
+        """Whether another object has the name now."""
+        return (
+            self.before is not None and self.after is not None and uid_of(self.before) != uid_of(self.after)
+        )
+
+
+def uid_of(known: Known | Unreadable) -> str:
+    """The uid of either."""
+    return known.job.uid if isinstance(known, Known) else known.uid
+
+
+class Informer:
+    """The newest state of each job that was seen."""
+
+    def __init__(self) -> None:
+        self._known: dict[JobKey, Known | Unreadable] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def get(self, key: JobKey) -> Known | Unreadable | None:
+        """What is known of a job."""
+        return self._known.get(key)
+
+    def jobs(self) -> Iterator[ThumbnailJob]:
+        """All jobs that can be read."""
+        return (known.job for known in self._known.values() if isinstance(known, Known))
+
+    def keys(self) -> tuple[JobKey, ...]:
+        """The names of all jobs."""
+        return tuple(self._known)
+
+    def observe(self, event_type: str, document: Document) -> Change | None:
+        """Take in a watch event or a fetched document; None when it says nothing new."""
+        key = _key(document)
+        if key is None:
+            return None
+        if event_type == WatchEventType.DELETED:
+            before = self._known.get(key)
+            if before is None or document["metadata"].get("uid") != uid_of(before):
+                return None
+            return self.forget(key)
+        return self._take(key, document)
+
+    def relist(self, documents: Iterable[Document]) -> list[Change]:
+        """Take in a full list: what is not in it is gone, whether a deletion was seen or not."""
+        changes: list[Change] = []
+        listed: set[JobKey] = set()
+        for document in documents:
+            key = _key(document)
+            if key is None:
+                continue
+            listed.add(key)
+            change = self._take(key, document)
+            if change is not None:
+                changes.append(change)
+        changes.extend(self._forget(key) for key in self._known.keys() - listed)
+        return changes
+
+    def forget(self, key: JobKey) -> Change | None:
+        """The job is gone."""
+        return self._forget(key) if key in self._known else None
+
+    def wrote(self, job: ThumbnailJob, document: Document) -> Change | None:
+        """Take in what a patch of `job`'s status answered.
+
+        The patch was bound to `job`'s resourceVersion, so nothing but the status has changed.
+        None when the job is gone, or something newer was seen meanwhile.
+        """
+        before = self._known.get(job.key)
+        version = document["metadata"]["resourceVersion"]
+        if before is None or uid_of(before) != job.uid or not _is_newer(version, _version_of(before)):
+            return None
+        raw = document.get("status") or {}
+        after = Known(replace(job, resource_version=version, status=Status.parse(raw)), raw)
+        self._known[job.key] = after
+        return Change(job.key, before, after)
+
+    def _take(self, key: JobKey, document: Document) -> Change | None:
+        metadata = document["metadata"]
+        before = self._known.get(key)
+        if (
+            before is not None
+            and metadata.get("uid") == uid_of(before)
+            and not _is_newer(metadata.get("resourceVersion", ""), _version_of(before))
+        ):
+            return None
+        after = _read(key, document)
+        self._known[key] = after
+        return Change(key, before, after)
+
+    def _forget(self, key: JobKey) -> Change:
+        return Change(key, self._known.pop(key), None)
+
+
+def _read(key: JobKey, document: Document) -> Known | Unreadable:
+    status = document.get("status")
+    raw = status if isinstance(status, dict) else {}
+    try:
+        return Known(ThumbnailJob.parse(document), raw)
+    except InvalidJob as error:
+        metadata = document["metadata"]
+        return Unreadable(
+            key,
+            str(metadata.get("uid", "")),
+            str(metadata.get("resourceVersion", "")),
+            metadata.get("generation", 1),
+            raw,
+            error,
+        )
+
+
+def _key(document: Document) -> JobKey | None:
+    metadata = document.get("metadata") or {}
+    namespace, name = metadata.get("namespace"), metadata.get("name")
+    return JobKey(namespace, name) if namespace and name else None
+
+
+def _version_of(known: Known | Unreadable) -> str:
+    return known.job.resource_version if isinstance(known, Known) else known.resource_version
+
+
+def _is_newer(version: str, than: str) -> bool:
+    """KEP-5504: resourceVersions of one resource may be compared as numbers, where they are some."""
+    if version.isdecimal() and than.isdecimal():
+        return int(version) > int(than)
+    return version != than

@@ -1,0 +1,58 @@
+"""What the operator remembers of jobs besides their documents; a restart finds it again."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from thumbnails_contract.job import ThumbnailJob
+from thumbnails_contract.status import ErrorFacts
+
+from .wanted import Thumbnail, Wanted
+from .webhook import DeliverNow, DeliveryResult
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """To deliver a webhook; `outcome` (with when it came, and a random number of [0, 1)) once it is known."""
+
+    uid: str
+    delivery: DeliverNow
+    outcome: tuple[DeliveryResult, datetime, float] | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Memory:
+    """Of one unfinished job."""
+
+    uid: str
+    waiting_since: float  # monotonic seconds
+    identity: str | None = None
+    wanted: tuple[Wanted, ...] = ()
+    there: dict[str, Thumbnail] = field(default_factory=dict)  # by object key
+    rendered: bool = False
+    looked_up: set[str] = field(default_factory=set)
+    attempts: int = 0  # ended ones
+    error: ErrorFacts | None = None
+    started: datetime | None = None
+
+
+class Made:
+    """Which thumbnails finished jobs have made: there are no others in the cache."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def __contains__(self, object_key: str) -> bool:
+        return object_key in self._counts
+
+    def add(self, job: ThumbnailJob) -> None:
+        """The job is known and finished."""
+        for output in job.status.outputs:
+            self._counts[output.object_key] += 1
+
+    def remove(self, job: ThumbnailJob) -> None:
+        """The job is known no more, or was another."""
+        for output in job.status.outputs:
+            self._counts[output.object_key] -= 1
+            if self._counts[output.object_key] <= 0:
+                del self._counts[output.object_key]

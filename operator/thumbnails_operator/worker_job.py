@@ -1,0 +1,128 @@
+"""Makes the manifest of a worker's Job from the settings; executors run it as it is.
+
+batch/v1 as of Kubernetes 1.31: `podFailurePolicy` and `podReplacementPolicy` are stable there. The
+executor of one machine reads the command and the environment of the one container, so the
+environment holds everything that a worker needs; only the path of its token is another there.
+"""
+
+from typing import Any, Final
+
+from thumbnails_contract.names import WORKER_LABEL
+
+from .settings import OperatorSettings
+
+CONTAINER: Final = "worker"
+TOKEN_DIRECTORY: Final = "/var/run/secrets/thumbnails.dev/exchange"  # noqa: S105 - a path
+TOKEN_FILE: Final = f"{TOKEN_DIRECTORY}/token"
+TOKEN_SECONDS: Final = 3600
+# A finished Job that the operator could not delete is deleted by the Job controller after this.
+BACKSTOP_SECONDS: Final = 300
+TERMINATION_SECONDS: Final = 10
+NAME_PREFIX: Final = "thumbnails-worker-"
+
+
+def worker_name(suffix: str) -> str:
+    """The name of a worker's Job; `suffix` is random, lower-case letters and digits."""
+    return f"{NAME_PREFIX}{suffix}"
+
+
+def worker_job(settings: OperatorSettings, namespace: str, name: str) -> dict[str, Any]:
+    """The whole manifest."""
+    labels = {**settings.worker_labels, "app.kubernetes.io/component": "worker", WORKER_LABEL: name}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "spec": {
+            "completions": 1,
+            "parallelism": 1,
+            # The operator starts another worker when there is work for one: no pod is worth a retry here.
+            "backoffLimit": 0,
+            "podFailurePolicy": {
+                "rules": [
+                    {
+                        "action": "Ignore",
+                        "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+                    }
+                ]
+            },
+            "podReplacementPolicy": "Failed",
+            "activeDeadlineSeconds": settings.worker_deadline_seconds,
+            "ttlSecondsAfterFinished": BACKSTOP_SECONDS,
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "restartPolicy": "Never",
+                    "serviceAccountName": settings.worker_service_account,
+                    # The only token is the one for the exchange, which is worthless elsewhere.
+                    "automountServiceAccountToken": False,
+                    "enableServiceLinks": False,
+                    "terminationGracePeriodSeconds": TERMINATION_SECONDS,
+                    "securityContext": {
+                        "runAsNonRoot": True,
+                        "runAsUser": 65532,
+                        "runAsGroup": 65532,
+                        "fsGroup": 65532,
+                        "seccompProfile": {"type": "RuntimeDefault"},
+                    },
+                    "containers": [_container(settings)],
+                    "volumes": [
+                        {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
+                        {
+                            "name": "exchange-token",
+                            "projected": {
+                                "defaultMode": 0o440,
+                                "sources": [
+                                    {
+                                        "serviceAccountToken": {
+                                            "audience": settings.token_audience,
+                                            "expirationSeconds": TOKEN_SECONDS,
+                                            "path": "token",
+                                        }
+                                    }
+                                ],
+                            },
+                        },
+                    ],
+                },
+            },
+        },
+    }
+
+
+def _container(settings: OperatorSettings) -> dict[str, Any]:
+    memory = f"{settings.worker_memory_mib}Mi"
+    cpus = str(settings.worker_renderers)
+    return {
+        "name": CONTAINER,
+        "image": settings.worker_image,
+        "imagePullPolicy": settings.worker_image_pull_policy,
+        "command": ["python", "-m", "thumbnails_worker"],
+        "env": [{"name": name, "value": value} for name, value in _environment(settings).items()],
+        "resources": {
+            "requests": {"cpu": cpus, "memory": memory},
+            "limits": {"cpu": cpus, "memory": memory},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - in the container, its own
+            {"name": "exchange-token", "mountPath": TOKEN_DIRECTORY, "readOnly": True},
+        ],
+    }
+
+
+def _environment(settings: OperatorSettings) -> dict[str, str]:
+    return {
+        "PYTHONSAFEPATH": "1",  # the directory `operator` would hide the standard library's module
+        "THUMBNAILS_EXCHANGE_URL": settings.exchange_url,
+        "THUMBNAILS_EXCHANGE_TOKEN_FILE": TOKEN_FILE,
+        "THUMBNAILS_WORKER_RENDERERS": str(settings.worker_renderers),
+        "THUMBNAILS_WORKER_MEMORY_MIB": str(settings.worker_memory_mib),
+        "THUMBNAILS_WORKER_DEADLINE_SECONDS": str(settings.worker_deadline_seconds),
+        "THUMBNAILS_OPERATOR_LOST_SECONDS": f"{settings.operator_lost_seconds:g}",
+        "THUMBNAILS_LOG_LEVEL": settings.log_level,
+    }
