@@ -71,6 +71,9 @@ class ProcessExecutor:
         self._environment = {name: environment[name] for name in _PASSED_ON if name in environment}
         self._grace_seconds = grace_seconds
         self._workers: dict[tuple[str, str], _Worker] = {}
+        # Until its process is gone: one that is told to end still has results to bring.
+        self._identities: dict[str, WorkerIdentity] = {}
+        self._closed = False
         self._ending: set[asyncio.Task[None]] = set()
 
     # ---- Executor ------------------------------------------------------------------------------
@@ -81,6 +84,8 @@ class ProcessExecutor:
         namespace, name = metadata["namespace"], metadata["name"]
         if (namespace, name) in self._workers:
             return
+        if self._closed:
+            raise Unavailable("The operator is ending.")
         (container,) = spec["template"]["spec"]["containers"]
         uid = str(uuid.uuid4())
         worker = _Worker(
@@ -90,12 +95,13 @@ class ProcessExecutor:
             token_file=self._folder / uid,
         )
         self._workers[namespace, name] = worker
+        self._identities[worker.token] = worker.identity
         try:
             await asyncio.to_thread(write_private, worker.token_file, worker.token)
             worker.process = await self._start(container, worker.token_file)
         except OSError as error:
-            del self._workers[namespace, name]
-            worker.token_file.unlink(missing_ok=True)
+            self._workers.pop((namespace, name), None)
+            self._forget_token(worker)
             _log.error("a worker cannot be started: %s", error.strerror)
             raise Unavailable("A worker process cannot be started.") from error
         if not self._is_there(worker):  # deleted meanwhile
@@ -118,8 +124,11 @@ class ProcessExecutor:
         """All workers that were not deleted."""
         return tuple(worker.state for worker in self._workers.values())
 
-    async def close(self) -> None:
-        """End all workers, and return when none is left."""
+    async def close(self, *, grace_seconds: float | None = None) -> None:
+        """End all workers, take no more, and return when none is left."""
+        self._closed = True
+        if grace_seconds is not None:
+            self._grace_seconds = grace_seconds
         for namespace, name in tuple(self._workers):
             await self.delete(namespace, name)
         if self._ending:
@@ -130,10 +139,10 @@ class ProcessExecutor:
     async def identify(self, token: str) -> WorkerIdentity | None:
         """The worker whose token this is."""
         given, found = token.encode(), None
-        for worker in self._workers.values():
+        for known, identity in self._identities.items():
             # Each is compared, and in constant time: nothing can be learnt from how long it takes.
-            if hmac.compare_digest(given, worker.token.encode()):
-                found = worker.identity
+            if hmac.compare_digest(given, known.encode()):
+                found = identity
         return found
 
     # ---- processes -----------------------------------------------------------------------------
@@ -161,7 +170,7 @@ class ProcessExecutor:
                 await worker.process.wait()
         except TimeoutError:
             await self._stop(worker, "DeadlineExceeded")
-        worker.token_file.unlink(missing_ok=True)
+        self._forget_token(worker)
         phase, reason, message = _outcome(worker.process.returncode, worker.killed)
         if phase is WorkerPhase.FAILED and self._is_there(worker):
             _log.warning("worker %s: %s", worker.state.name, message)
@@ -171,7 +180,7 @@ class ProcessExecutor:
         if worker.process is None:
             return  # `create` is not through yet, and will come here by itself
         await self._stop(worker, "Deleted")
-        worker.token_file.unlink(missing_ok=True)
+        self._forget_token(worker)
         if worker.task is not None:
             await worker.task
 
@@ -191,6 +200,10 @@ class ProcessExecutor:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+
+    def _forget_token(self, worker: _Worker) -> None:
+        self._identities.pop(worker.token, None)
+        worker.token_file.unlink(missing_ok=True)
 
     def _is_there(self, worker: _Worker) -> bool:
         return self._workers.get((worker.state.namespace, worker.state.name)) is worker

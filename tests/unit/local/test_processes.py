@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import os
+import select
 import signal
 import stat
 import subprocess
@@ -21,6 +22,10 @@ from thumbnails_operator.ports import WorkerPhase, WorkerState
 
 Make = Callable[..., dict[str, Any]]
 FOREVER = "import time\ntime.sleep(600)\n"
+
+
+def files(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
 
 
 class World:
@@ -96,16 +101,16 @@ def test_a_worker_gets_the_environment_of_its_manifest_and_little_else(
 def test_the_token_is_for_its_owner_alone_and_goes_with_the_worker(tmp_path: Path, manifest: Make) -> None:
     async def test(one: World) -> None:
         await one.executor.create(manifest("w", FOREVER))
-        (token_file,) = tmp_path.iterdir()
+        (token_file,) = files(tmp_path)
         assert stat.S_IMODE(token_file.stat().st_mode) == 0o600
         await one.executor.delete("thumbnails", "w")
         await one.executor.close()
-        assert list(tmp_path.iterdir()) == []
+        assert files(tmp_path) == []
 
     run(test, tmp_path)
 
 
-def test_workers_are_known_by_their_tokens_until_they_are_deleted(tmp_path: Path, manifest: Make) -> None:
+def test_workers_are_known_by_their_tokens_until_they_are_gone(tmp_path: Path, manifest: Make) -> None:
     async def test(one: World) -> None:
         for name in ("a", "b"):
             await one.executor.create(manifest(name, FOREVER))
@@ -118,6 +123,7 @@ def test_workers_are_known_by_their_tokens_until_they_are_deleted(tmp_path: Path
         assert await one.executor.identify("") is None
         assert await one.executor.identify("tökén") is None
         await one.executor.delete("thumbnails", "a")
+        await one.executor.close()
         assert await one.executor.identify("token-0") is None
 
     run(test, tmp_path)
@@ -196,7 +202,7 @@ def test_a_worker_that_does_not_end_is_killed(tmp_path: Path, manifest: Make) ->
     async def test(one: World) -> None:
         await one.executor.create(manifest("w", code, OUT=str(out)))
         async with asyncio.timeout(60):
-            while not out.exists() or not out.read_text():
+            while not out.exists() or not out.read_text():  # noqa: ASYNC110 - the file is another process's
                 await asyncio.sleep(0.01)
         await one.executor.close()
 
@@ -215,6 +221,15 @@ def test_nothing_is_told_of_a_deleted_worker(tmp_path: Path, manifest: Make) -> 
     run(test, tmp_path)
 
 
+def test_a_closed_executor_starts_nothing(tmp_path: Path, manifest: Make) -> None:
+    async def test(one: World) -> None:
+        await one.executor.close()
+        with pytest.raises(Unavailable):
+            await one.executor.create(manifest("w", FOREVER))
+
+    run(test, tmp_path)
+
+
 def test_a_worker_that_cannot_be_started(tmp_path: Path, manifest: Make) -> None:
     async def test(one: World) -> None:
         with pytest.raises(Unavailable):
@@ -225,12 +240,13 @@ def test_a_worker_that_cannot_be_started(tmp_path: Path, manifest: Make) -> None
 
 
 def test_workers_die_with_the_operator(tmp_path: Path) -> None:
+    worker_code = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
     code = f"""
 import asyncio, pathlib
 from thumbnails_local.processes import ProcessExecutor
 async def main():
     executor = ProcessExecutor(pathlib.Path({str(tmp_path)!r}), print, new_token=lambda: "t")
-    container = {{"command": ["python", "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(600)"]}}
+    container = {{"command": ["python", "-c", {worker_code!r}]}}
     spec = {{"template": {{"spec": {{"containers": [container]}}}}}}
     await executor.create({{"metadata": {{"name": "w", "namespace": "n"}}, "spec": spec}})
     await asyncio.sleep(600)
@@ -240,11 +256,11 @@ asyncio.run(main())
         [sys.executable, "-c", code], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
     ) as operator:
         assert operator.stderr is not None
-        worker = int(operator.stderr.readline())  # a worker's output goes where the operator's log does
-        watch = os.pidfd_open(worker)
+        worker = os.pidfd_open(
+            int(operator.stderr.readline())
+        )  # its output goes where the operator's log does
         operator.send_signal(signal.SIGKILL)
-        os.set_blocking(watch, False)
-        poll = __import__("select").poll()
-        poll.register(watch, 1)
+        poll = select.poll()
+        poll.register(worker, select.POLLIN)
         assert poll.poll(60_000)
-        os.close(watch)
+        os.close(worker)
