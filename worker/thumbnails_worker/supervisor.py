@@ -186,7 +186,7 @@ class Supervisor:
         heartbeat = min(_HEARTBEAT_SECONDS, longest)
         while True:
             with self._state:
-                self._state.wait_for(self._can_take, heartbeat)
+                self._state.wait_for(self._should_poll, heartbeat)
                 capacity = 0 if self._draining else self._holdings.capacity()
                 wait_seconds = longest if capacity else 0.0
                 poll = Poll(capacity, self._holdings.leases(), wait_seconds)
@@ -201,25 +201,33 @@ class Supervisor:
             else:
                 time.sleep(next(waits))
 
-    def _can_take(self) -> bool:
-        return not self._draining and self._holdings.capacity() > 0
+    def _should_poll(self) -> bool:
+        """Whether to ask for more now: when a renderer would soon have nothing, or a result goes along."""
+        holdings = self._holdings
+        if self._draining or holdings.capacity() == 0:
+            return False
+        ahead = len(holdings.at(Stage.FETCHING, Stage.READY))
+        return ahead < self._settings.renderers or holdings.has_results()
 
     def _deliver(self) -> None:
         """Results that cannot wait for the next poll."""
         waits = delays(0.1, 5.0)
         while True:
             with self._state:
-                self._state.wait_for(self._holdings.has_results)
+                self._state.wait_for(self._should_deliver)
                 if self._poll_is_young():
                     self._state.wait_for(lambda: self._poll_begun is None, _GRACE_SECONDS)
-                    if self._poll_begun is None and self._can_take():
-                        self._state.wait_for(lambda: not self._holdings.has_results(), _GRACE_SECONDS)
+                if not self._should_deliver():
+                    continue
                 request = self._request(None)
-            if request.results:
-                if self._send(request, _ANSWER_SECONDS):
-                    waits = delays(0.1, 5.0)
-                else:
-                    time.sleep(next(waits))
+            if self._send(request, _ANSWER_SECONDS):
+                waits = delays(0.1, 5.0)
+            else:
+                time.sleep(next(waits))
+
+    def _should_deliver(self) -> bool:
+        """Whether there are results that no poll is about to take along."""
+        return self._holdings.has_results() and not (self._poll_begun is None and self._should_poll())
 
     def _poll_is_young(self) -> bool:
         begun = self._poll_begun

@@ -23,6 +23,12 @@ class Background:
     colour: Colour
     flatten: bool
 
+    @property
+    def grey(self) -> bool:
+        """Whether a grey picture stays grey on it."""
+        red, green, blue, _opacity = self.colour
+        return red == green == blue
+
 
 def parse_background(text: str | None, *, alpha: bool) -> Background:
     """What `#rrggbb`, `#rrggbbaa`, `transparent` or nothing means in a format with or without alpha."""
@@ -49,7 +55,7 @@ def compose(image: Image.Image, placement: Placement, background: Background) ->
         else:
             canvas.paste(image.convert("RGBA"), placement.offset)
         return canvas
-    grey = image.mode == "L" and red == green == blue
+    grey = image.mode == "L" and background.grey
     canvas = Image.new("L" if grey else "RGB", placement.canvas, red if grey else (red, green, blue))
     canvas.paste(image, placement.offset, image if translucent else None)
     return canvas

@@ -9,6 +9,8 @@ from .resize import MODES
 # Bytes a pixel in Pillow's memory (Storage.c: everything that is not one channel takes four).
 PIXEL_BYTES: Final = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
 
+GREY_MODES: Final = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
+
 _LEVELS_16_BIT: Final = 65_535
 _LEVELS_8_BIT: Final = 255
 _16_BIT_TO_8: Final = [round(level / 257) for level in range(_LEVELS_16_BIT + 1)]

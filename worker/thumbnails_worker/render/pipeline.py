@@ -23,7 +23,7 @@ from .compose import compose, is_opaque, parse_background
 from .encode import WITH_ALPHA, WITH_FRAMES, Encoded, Recipe, encode
 from .geometry import Placement, Size, anchor_of, place, slack
 from .limits import check_output
-from .modes import to_working
+from .modes import GREY_MODES, to_working
 from .orient import to_stored, turn, turn_size
 from .resize import Resize
 from .sniff import SourceFormat
@@ -84,7 +84,7 @@ def render(
         picture = _Picture(loaded, displayed, orientation, resize)
         for plan in still:
             pixels = picture.make(plan)
-            done[id(plan)] = _write([pixels], [0], 1, plan, header.format, exif)
+            done[id(plan)] = _write([pixels], [0], 1, plan, header.format, exif, grey=picture.grey)
     if moving:
         made: dict[int, list[Image.Image]] = {id(plan): [] for plan in moving}
         milliseconds: list[int] = []
@@ -126,6 +126,7 @@ class _Picture:
         self._displayed = displayed
         self._orientation = orientation
         self._resize = resize
+        self.grey = loaded.mode in GREY_MODES
         self._made: dict[Placement, Image.Image] = {}
 
     def settle(self, plan: _Plan) -> _Plan:
@@ -158,8 +159,9 @@ class _Picture:
             small = image.copy()
         else:
             small = self._resize(image, box, size)
-        small.info.clear()
-        return turn(to_srgb(small, self._icc_profile), self._orientation)
+        finished = turn(to_srgb(small, self._icc_profile), self._orientation)
+        finished.info.clear()  # a profile, a comment, ...: the writers would take them from here
+        return finished
 
 
 def _write(
@@ -169,6 +171,8 @@ def _write(
     plan: _Plan,
     source: SourceFormat,
     exif: Image.Exif | None,
+    *,
+    grey: bool = False,
 ) -> Encoded:
     output = plan.wanted.output
     opaque = all(is_opaque(picture) for picture in pictures)
@@ -177,6 +181,8 @@ def _write(
     format_ = _resolve(plan.wanted.format, source, opaque=opaque)
     background = parse_background(output.background, alpha=format_ in WITH_ALPHA)
     canvases = [compose(picture, plan.placement, background) for picture in pictures]
+    if format_ is Format.PNG and grey and background.grey:
+        canvases = [canvas.convert("LA") if canvas.mode == "RGBA" else canvas for canvas in canvases]
     recipe = Recipe(format_, output.quality, exif if output.metadata is Metadata.KEEP else None)
     try:
         return encode(canvases, milliseconds, plays, recipe)
