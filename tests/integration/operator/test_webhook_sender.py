@@ -138,9 +138,14 @@ def test_the_signed_time_is_the_time_of_the_attempt() -> None:
 def test_cookies_are_neither_kept_nor_sent() -> None:
     async def scenario() -> None:
         respond = answer(200, {"Set-Cookie": "session=1; Path=/"})
-        async with receiving(respond) as receiver, sending(webhook_allow=LOOPBACK) as sender:
-            await send(sender, receiver.url)
-            await send(sender, receiver.url)
+        look_up, _ = names([["127.0.0.1"]])
+        async with (
+            receiving(respond) as receiver,
+            sending(webhook_allow=LOOPBACK, look_up=look_up) as sender,
+        ):
+            url = f"http://receiver.example:{receiver.port}/"
+            await send(sender, url)
+            await send(sender, url)
             assert all("Cookie" not in headers for headers, _, _ in receiver.requests)
             assert len(receiver.requests) == 2
 
