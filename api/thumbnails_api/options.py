@@ -49,6 +49,19 @@ _TRUE: Final = frozenset({"true", "1", "on", "yes"})  # "on" is what a checkbox 
 _FALSE: Final = frozenset({"false", "0", "off", "no"})
 _FORMAT_ALIASES: Final = {"jpg": "jpeg", "tif": "tiff"}
 
+
+def _any_of(words: type[StrEnum]) -> str:
+    return "one of " + ", ".join(word.value for word in words)
+
+
+# What a value must be, for messages: made once, since every upload reads every option.
+_ALLOWED_WORDS: Final[Mapping[type[StrEnum], str]] = {
+    words: _any_of(words) for words in (Fit, Position, Format, Metadata, Priority)
+}
+_ALLOWED_FORMATS: Final = f"{_any_of(Format)}; or several of them, with commas in between"
+_ALLOWED_COLOURS: Final = f"#rrggbb, #rrggbbaa or {TRANSPARENT}"
+_ALLOWED_URLS: Final = f"an http or https URL of at most {MAX_URL_LENGTH} characters"
+
 Word = TypeVar("Word", bound=StrEnum)
 Value = TypeVar("Value")
 
@@ -114,7 +127,7 @@ def parse_options(fields: Mapping[str, str], *, max_side_pixels: int) -> Options
         return value
 
     def read_word(name: str, words: type[Word], default: Word) -> Word:
-        return read(name, lambda text: _word(words, text.lower()), default, _any_of(words))
+        return read(name, lambda text: _word(words, text.lower()), default, _ALLOWED_WORDS[words])
 
     def read_number(name: str, least: int, most: int) -> int | None:
         allowed = f"a whole number from {least} to {most}"
@@ -127,15 +140,13 @@ def parse_options(fields: Mapping[str, str], *, max_side_pixels: int) -> Options
     height = read_number("height", 1, max_side_pixels)
     if width is None and height is None:
         width = height = DEFAULT_SIDE_PIXELS
-    colours = f"#rrggbb, #rrggbbaa or {TRANSPARENT}"
-    several_formats = f"{_any_of(Format)}; or several of them, with commas in between"
     output = Output(
         width=width,
         height=height,
         fit=read_word("fit", Fit, Fit.COVER),
         position=read_word("position", Position, Position.CENTER),
-        background=read("background", _colour, None, colours),
-        formats=read("format", _formats, (Format.AUTO,), several_formats),
+        background=read("background", _colour, None, _ALLOWED_COLOURS),
+        formats=read("format", _formats, (Format.AUTO,), _ALLOWED_FORMATS),
         quality=read_number("quality", 1, MAX_QUALITY),
         animated=read_boolean("animated", default=True),
         without_enlargement=read_boolean("withoutEnlargement", default=False),
@@ -143,9 +154,7 @@ def parse_options(fields: Mapping[str, str], *, max_side_pixels: int) -> Options
     )
     return Options(
         outputs=(output,),
-        webhook=read(
-            "webhookUrl", _webhook, None, f"an http or https URL of at most {MAX_URL_LENGTH} characters"
-        ),
+        webhook=read("webhookUrl", _webhook, None, _ALLOWED_URLS),
         priority=read_word("priority", Priority, Priority.INTERACTIVE),
         ttl_seconds_after_finished=read_number("ttlSecondsAfterFinished", 0, MAX_TTL_SECONDS),
     )
@@ -199,10 +208,6 @@ def _webhook(text: str) -> Webhook | None:
     is_web = url.scheme in {"http", "https"} and bool(url.hostname)
     # Credentials in a URL end in logs; a fragment never reaches a server.
     return Webhook(text) if is_web and "@" not in url.netloc and not url.fragment else None
-
-
-def _any_of(words: type[StrEnum]) -> str:
-    return "one of " + ", ".join(word.value for word in words)
 
 
 def _suggestion(name: str, allowed: tuple[str, ...]) -> str:

@@ -32,16 +32,19 @@ WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 # A read of a socket; smaller ones cost more calls for each picture.
 _RECEIVE_BYTES: Final = 256 * 1024
-# Bodies beyond this go to a file: 50 uploads at once must fit into some MiB of memory.
-_BODY_IN_MEMORY_BYTES: Final = 128 * 1024
+# A body of a known length up to the first figure stays in memory, as long as all such bodies together are
+# within the second; others go to a file at once. Chunked ones go there when they pass the third.
+_BODY_IN_MEMORY_BYTES: Final = 1 << 20
+_BODIES_IN_MEMORY_BYTES: Final = 24 << 20
+_CHUNKED_IN_MEMORY_BYTES: Final = 64 * 1024
 _HEADER_BYTES: Final = 32 * 1024
 _LOOP_SECONDS: Final = 0.5
 _LINGER_SECONDS: Final = 5.0
 _FULL_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
-class SpoolBudget:
-    """How many bytes of bodies may be on disk at once, all requests together."""
+class Budget:
+    """How many bytes of bodies may be in one place at once, all requests together."""
 
     def __init__(self, max_bytes: int) -> None:
         self._left = max_bytes
@@ -78,9 +81,11 @@ class _Refusal:
 class _RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
     """Decides about a body before, and while, it comes."""
 
-    spool: SpoolBudget
+    spool: Budget
+    memory: Budget
     error: Any
     taken_bytes = 0
+    memory_bytes = 0
     refused = False
 
     def received(self, data: bytes) -> int:
@@ -99,10 +104,20 @@ class _RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has n
             self._refuse(Overloaded("Too many uploads are under way just now.", retry_after_seconds=5))
         return consumed
 
+    def parse_header(self, header_plus: bytes) -> None:
+        super().parse_header(header_plus)
+        if self.body_rcv is None or self.chunked:
+            return
+        # The buffer writes to a file from `overflow` bytes on.
+        in_memory = self.content_length <= _BODY_IN_MEMORY_BYTES and self.memory.take(self.content_length)
+        self.memory_bytes = self.content_length if in_memory else 0
+        self.body_rcv.getbuf().overflow = self.content_length + 1 if in_memory else 0
+
     def close(self) -> None:
         super().close()
         self.spool.give_back(self.taken_bytes)
-        self.taken_bytes = 0
+        self.memory.give_back(self.memory_bytes)
+        self.taken_bytes = self.memory_bytes = 0
 
     def _take(self) -> bool:
         """Bring what was taken up to what is needed: all of a Content-Length, or as many chunks as came."""
@@ -188,8 +203,8 @@ class Server:
     """Serves an app on listening sockets, from `run` until `stop`."""
 
     def __init__(self, app: WsgiApp, settings: ApiSettings, sockets: Sequence[socket]) -> None:
-        budget = SpoolBudget(settings.max_spool_bytes)
-        parser = type("_RequestParser", (_RequestParser,), {"spool": budget})
+        budgets = {"spool": Budget(settings.max_spool_bytes), "memory": Budget(_BODIES_IN_MEMORY_BYTES)}
+        parser = type("_RequestParser", (_RequestParser,), budgets)
         channel = type("_Channel", (_Channel,), {"parser_class": parser})
         self._grace_seconds = settings.shutdown_grace_seconds
         self._stopping = threading.Event()
@@ -209,7 +224,7 @@ class Server:
             max_request_body_size=settings.max_request_bytes + 1,
             max_request_header_size=_HEADER_BYTES,
             recv_bytes=_RECEIVE_BYTES,
-            inbuf_overflow=_BODY_IN_MEMORY_BYTES,
+            inbuf_overflow=_CHUNKED_IN_MEMORY_BYTES,
             asyncore_use_poll=True,
             # Clients that go away in the midst of an answer are no errors of ours.
             log_socket_errors=False,

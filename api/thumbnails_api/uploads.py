@@ -7,6 +7,7 @@ below a mebibyte), since the form's delimiters lie between them. Nothing here is
 
 import contextlib
 import hashlib
+import io
 import logging
 import tempfile
 import unicodedata
@@ -92,9 +93,10 @@ class Received:
         """Forget the spooled pictures."""
         self._spools.close()
 
-    def new_spool(self) -> BinaryIO:
-        """A file that is gone when closed; in TMPDIR, as the server's own."""
-        spool = cast("BinaryIO", tempfile.SpooledTemporaryFile(_SPOOL_IN_MEMORY_BYTES))  # noqa: SIM115 - closed by `close`
+    def new_spool(self, max_bytes: int) -> BinaryIO:
+        """A file for at most `max_bytes`: in memory when small, else unlinked in TMPDIR as the server's own."""
+        in_memory = max_bytes <= _SPOOL_IN_MEMORY_BYTES
+        spool = io.BytesIO() if in_memory else cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - `close`
         self._spools.callback(spool.close)
         return spool
 
@@ -131,7 +133,7 @@ def _receive_raw(body: BinaryIO, media_type: str, length: int, limits: UploadLim
         return Received(images=[Rejected(None, _too_many_bytes(limits))])
     received = Received()
     # waitress gives a file, whose bytes are used where they lie; other servers give a stream.
-    spool = None if hasattr(body, "seek") else received.new_spool()
+    spool = None if hasattr(body, "seek") else received.new_spool(length)
     try:
         size, digest, head = _digest(body, spool, max_bytes=length)
         if sniff_format(head) is None and _is_no_picture_type(media_type):
@@ -160,7 +162,7 @@ def _receive_form(body: BinaryIO, content_type: str, length: int, limits: Upload
                 if part.name is None:
                     raise InvalidRequest(_MALFORMED)
                 if part.name == IMAGE_FIELD:
-                    received.images.append(_receive_part(received, part, limits))
+                    received.images.append(_receive_part(received, part, length, limits))
                 elif part.filename is not None and part.name not in OPTION_NAMES:
                     strange_file = part.name
                     received.fields.append((part.name, ""))
@@ -178,9 +180,11 @@ def _receive_form(body: BinaryIO, content_type: str, length: int, limits: Upload
     return received
 
 
-def _receive_part(received: Received, part: BodyPart, limits: UploadLimits) -> Picture | Rejected:
+def _receive_part(
+    received: Received, part: BodyPart, length: int, limits: UploadLimits
+) -> Picture | Rejected:
     file_name = clean_file_name(part.filename)
-    spool = received.new_spool()
+    spool = received.new_spool(length)
     try:
         stream = cast("BinaryIO", part.stream)
         size, digest, head = _digest(stream, spool, max_bytes=limits.picture_bytes)
