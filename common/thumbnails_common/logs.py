@@ -23,7 +23,7 @@ _SECRETS: Final = re.compile(
       (?P<query>\?)[^\s"'<>?]*(?:X-Amz-|Signature=|token=)[^\s"'<>]*    # a presigned URL's whole query
     | (?P<name>(?:X-Amz-(?:Signature|Credential|Security-Token)|policy)["']?\s*[=:]\s*["']?)[^\s"'&,}]+
     | (?P<signature>\bSignature=)[0-9A-Za-z%/+=]+
-    | (?P<bearer>\bBearer\s+)[\w.~+/=-]+
+    | (?P<bearer>\bBearer\s+)[\w.~+/=-]{16,}
     | (?P<webhook>\bwhsec_)[\w+/=-]+
     """,
     re.VERBOSE | re.IGNORECASE,

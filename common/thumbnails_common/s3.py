@@ -11,16 +11,15 @@ import itertools
 import logging
 import random
 import re
-import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import BinaryIO, Final, TypeVar
 from urllib.parse import SplitResult, quote, urlsplit
+from xml.etree.ElementTree import ParseError
 
 import urllib3
-from minio import Minio
 from minio.credentials.credentials import Credentials
 from minio.datatypes import PostPolicy
 from minio.deleteobjects import DeleteObject
@@ -29,6 +28,7 @@ from minio.signer import sign_v4_s3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
+from minio import Minio
 from thumbnails_contract.errors import InvalidRequest, ObjectStoreUnavailable
 from thumbnails_contract.keys import META_NAMES, META_PREFIX
 from thumbnails_contract.wire import Upload
@@ -181,7 +181,11 @@ class S3ObjectStore:
         return self._retrying("get", read)
 
     def list(self, prefix: str) -> Iterator[ObjectFacts]:
-        """All objects whose key starts with `prefix`, by key; a page at a time in memory."""
+        """All objects whose key starts with `prefix`, a page at a time in memory.
+
+        By key among those of one folder; SeaweedFS lists folder by folder (`a/1` before `a-b/1`), others
+        strictly by key.
+        """
         last: str | None = None
         objects = None
 
@@ -345,7 +349,7 @@ class S3ObjectStore:
         except (ServerError, InvalidResponseError) as error:
             # InvalidResponseError is a body that is no XML: a proxy's page, or none at all.
             status, code = getattr(error, "status_code", 0) or getattr(error, "_code", 0), ""
-        except (HTTPError, OSError, ssl.SSLError) as error:
+        except (HTTPError, OSError, ParseError) as error:
             raise _TransientError(type(error).__name__, uncertain=True) from None
         raise self._failure(status, code, None) from None
 

@@ -1,10 +1,13 @@
 """Where the object store is and with which keys: read from the environment, for API and operator."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 from urllib.parse import urlsplit
+
+_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +31,16 @@ class S3Settings:
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.endpoint)
+        try:
+            _ = parts.port
+        except ValueError:
+            raise ValueError("endpoint: its port must be a number up to 65535") from None
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query:
-            raise ValueError("the endpoint must be a URL like https://host:port")
+            raise ValueError("endpoint: must be a URL like https://host:port")
         if parts.path not in {"", "/"}:
-            raise ValueError("the endpoint must not have a path: buckets are addressed below its root")
+            raise ValueError("endpoint: must not have a path, since buckets are addressed below its root")
+        if not _BUCKET.fullmatch(self.bucket):
+            raise ValueError("bucket: must be 3 to 63 lower-case letters, digits, dots and hyphens")
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> Self:
@@ -53,7 +62,8 @@ class S3Settings:
         try:
             return cls(endpoint, access_key, secret_key, **given)  # type: ignore[arg-type]  # checked above
         except ValueError as error:
-            raise ValueError(f"{prefix}ENDPOINT: {error}") from None
+            name, _, text = str(error).partition(": ")
+            raise ValueError(f"{prefix}{name.upper()}: {text}") from None
 
 
 def _secret(env: Mapping[str, str], variable: str) -> str:

@@ -40,10 +40,11 @@ _log = logging.getLogger(__name__)
 
 _HOST: Final = "127.0.0.1"
 # Below what Linux hands out to outgoing connections, which would take a port between our look and its use.
-_PORTS: Final = range(10_000, 22_000)
+_PORTS: Final = range(10_000, 20_000)
 _GRPC_OFFSET: Final = 10_000  # each listener has a twin; other distances confuse its parts
 _LISTENERS: Final = ("s3.port", "master.port", "volume.port", "filer.port", "admin.port")
 _PORT_TRIES: Final = 5
+_PORT_PAUSE_SECONDS: Final = 0.2
 _PROBE_KEY: Final = "probes/start"
 _POLL_SECONDS: Final = 0.02
 _LOG_BYTES: Final = 1_000_000
@@ -124,6 +125,9 @@ class WeedServer:
         for _ in range(_PORT_TRIES):
             if not known:
                 self._ports = _free_ports(len(_LISTENERS))
+            elif not all(_is_free(port) and _is_free(port + _GRPC_OFFSET) for port in self._ports):
+                time.sleep(_PORT_PAUSE_SECONDS)
+                continue
             self._child = _Child(self._command(binary), self._folder, self._on_exit)
             if self._answers(self._child, deadline):
                 return self.settings
@@ -132,8 +136,6 @@ class WeedServer:
             self._end(grace_seconds=0)
             if not taken:
                 raise WeedError(self._diagnosis(tail))
-            if known and time.monotonic() < deadline:
-                time.sleep(10 * _POLL_SECONDS)  # its own sockets of before may need a moment
         raise WeedError("the S3 server's ports are taken by other programs; try again")
 
     def stop(self, *, grace_seconds: float = 1.0) -> None:
@@ -344,8 +346,10 @@ def _free_ports(count: int) -> tuple[int, ...]:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # old connections do no harm
         try:
             probe.bind((_HOST, port))
+            probe.listen()
         except OSError:
             return False
     return True
