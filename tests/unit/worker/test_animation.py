@@ -23,7 +23,7 @@ def _animation(encode: Encode, source: str, **options: Any) -> bytes:
     return encode(frames[0], source, save_all=True, append_images=frames[1:], duration=DELAYS, **options)
 
 
-def _frames(data: bytes) -> list[tuple[Image.Image, int]]:
+def _frames(data: bytes) -> list[tuple[Any, int]]:
     image = Image.open(io.BytesIO(data))
     found = []
     for index in range(getattr(image, "n_frames", 1)):
@@ -42,7 +42,7 @@ def test_frames_and_timing_survive(source: str, output: Format, encode: Encode, 
     assert [delay for _image, delay in frames] == DELAYS
     assert picture.frames == len(frames) == rendered.source.frames == 4
     for (image, _delay), colour in zip(frames, COLOURS, strict=True):
-        expected = Image.new("RGB", (1, 1), colour).getpixel((0, 0))
+        expected: Any = Image.new("RGB", (1, 1), colour).getpixel((0, 0))
         assert all(abs(a - b) <= 30 for a, b in zip(image.getpixel((15, 10)), (*expected, 255), strict=True))
 
 
@@ -63,10 +63,10 @@ def test_a_still_picture_is_the_first_frame(
 
 def _plays(data: bytes) -> int:
     """How often a file says it is shown, 0 for ever: in the words of its own format."""
-    image = Image.open(io.BytesIO(data))
+    image: Any = Image.open(io.BytesIO(data))
     if image.format == "GIF":
-        return image.info["loop"] and image.info["loop"] + 1 if "loop" in image.info else 1
-    return image.info["loop"]
+        return int(image.info["loop"] and image.info["loop"] + 1 if "loop" in image.info else 1)
+    return int(image.info["loop"])
 
 
 @pytest.mark.parametrize("output", [Format.GIF, Format.PNG, Format.WEBP])
@@ -154,7 +154,7 @@ def test_many_colours_of_a_photo_survive_a_gif(encode: Encode, render: Render) -
         "RGB", [Image.linear_gradient("L"), Image.radial_gradient("L"), Image.linear_gradient("L").rotate(90)]
     )
     image = _frames(render(encode(smooth), Format.GIF, width=100).pictures[0].data)[0][0].convert("RGB")
-    small = smooth.resize((100, 100))
+    small: Any = smooth.resize((100, 100))
     wrong = [
         abs(a - b)
         for p, q in zip(image.get_flattened_data(), small.get_flattened_data(), strict=True)

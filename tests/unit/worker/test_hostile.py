@@ -15,7 +15,6 @@ from thumbnails_contract.errors import (
     CorruptSource,
     OutputTooLarge,
     SourceTooLarge,
-    ThumbnailsError,
     UnsupportedFormat,
 )
 from thumbnails_contract.spec import Format
@@ -127,12 +126,12 @@ def test_memory_is_checked_before_decoding(encode: Encode, render: Render) -> No
     with pytest.raises(SourceTooLarge, match=r"needs about \d+ MiB of memory; a worker has 1 MiB"):
         render(encode(Image.new("RGB", (1000, 1000)), "PNG"), available_bytes=1 << 20)
     # a JPEG that is decoded at an eighth needs no more than that
-    assert render(encode(Image.new("RGB", (1000, 1000)), "JPEG"), available_bytes=1 << 20)
+    assert render(encode(Image.new("RGB", (1000, 1000)), "JPEG"), available_bytes=1 << 20).pictures
 
 
 def test_the_coefficients_of_a_progressive_jpeg_count(encode: Encode, render: Render) -> None:
     picture = Image.new("RGB", (2000, 1000))
-    assert render(encode(picture, "JPEG"), available_bytes=4 << 20)
+    assert render(encode(picture, "JPEG"), available_bytes=4 << 20).pictures
     with pytest.raises(SourceTooLarge, match="MiB of memory"):
         render(encode(picture, "JPEG", progressive=True), available_bytes=4 << 20)
 
@@ -147,7 +146,7 @@ def test_every_limit_is_named_with_its_number(encode: Encode, render: Render) ->
             render(data, limits=Limits(frame_pixels=2_000))
         with pytest.raises(SourceTooLarge, match="all together is 14000"):
             render(data, limits=Limits(total_pixels=14_000))
-        assert render(data, limits=Limits(frames=6, frame_pixels=2_500, total_pixels=15_000))
+        assert render(data, limits=Limits(frames=6, frame_pixels=2_500, total_pixels=15_000)).pictures
     with pytest.raises(OutputTooLarge, match="600 x 600; a side may have 500"):
         render(encode(frames[0]), width=600, height=600, limits=Limits(output_side=500))
     with pytest.raises(SourceTooLarge, match="more than 3 scans"):
@@ -183,6 +182,7 @@ def test_damage_anywhere_gives_a_picture_or_a_reason(
         broken[data.draw(st.integers(8, len(broken) - 1))] = data.draw(st.integers(0, 255))
     small = Limits(pixels=1_000_000, frames=10, frame_pixels=100_000, total_pixels=1_000_000)
     try:
-        assert render(bytes(broken), Format.PNG, limits=small).pictures[0].width == 100
-    except ThumbnailsError as error:
-        assert error.status in {415, 422}
+        rendered = render(bytes(broken), Format.PNG, limits=small)
+    except (CorruptSource, SourceTooLarge, UnsupportedFormat):
+        return
+    assert rendered.pictures[0].width == 100

@@ -13,7 +13,7 @@ from thumbnails_contract.wire import Limits
 from thumbnails_worker.render.pipeline import Rendered, Wanted, render
 from thumbnails_worker.render.resize import Resize, resize_with_pillow
 
-Make = Callable[..., Image.Image]
+Make = Callable[..., Any]
 Encode = Callable[..., bytes]
 Close = Callable[..., bool]
 
