@@ -22,6 +22,7 @@ from thumbnails_common.objectstore import NoSuchObject, ObjectStore
 from thumbnails_contract.errors import (
     InvalidJob,
     JobStoreUnavailable,
+    ObjectStoreUnavailable,
     RenderError,
     SourceNotFound,
     Unavailable,
@@ -186,6 +187,7 @@ class Controller:
         self._woken = False
         self._planned = float("-inf")
         self._stopping = asyncio.Event()
+        self._ended = False
         self.counts = Counts()
 
     # ---- what the frame calls ---------------------------------------------------------------
@@ -246,6 +248,7 @@ class Controller:
             await asyncio.gather(*workers, ticker, *self._tasks, return_exceptions=True)
             await self._pool.close()
             self._queue.close()
+            self._ended = True
             self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def stop(self) -> None:
@@ -266,6 +269,8 @@ class Controller:
 
     async def run_blocking(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Call `function` in one of the operator's threads."""
+        if self._ended:
+            raise Unavailable("The operator is ending.")
         call = partial(function, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
@@ -285,7 +290,9 @@ class Controller:
         if result.outputs and result.error is None:
             self._take_success(worker, result)
         elif result.returned:
-            key = self._dispatcher.give_back(worker, result.lease, now)
+            # Workers that end give back once; those that go on doing so cannot fetch or store.
+            away = outcome.facts_of(ObjectStoreUnavailable("Workers cannot reach the object store."))
+            key = self._dispatcher.give_back(worker, result.lease, now, away)
             if key is not None:
                 self.waits_again(key)
         else:

@@ -104,6 +104,7 @@ class Desk:
             self._hooks.take_result(worker, result)
         poll = request.poll
         if poll is None:
+            self._answer_if_full(worker)
             return WorkAnswer(self._generation)
         right_version = request.renderer_version == RENDERER_VERSION
         if not self._known_pool.polled(worker, draining=request.draining, right_version=right_version):
@@ -162,6 +163,12 @@ class Desk:
         stop = self._known_pool.shall_stop(worker) and worker not in self._told_stop
         if grants or news or stop:
             parked.answer.set_result(grants)
+
+    def _answer_if_full(self, worker: WorkerKey) -> None:
+        """A delivery makes room in a worker whose poll waits and said that there is none: it may ask anew."""
+        parked = self._parked.get(worker)
+        if parked is not None and parked.capacity <= 0 and not parked.answer.done():
+            parked.answer.set_result(())
 
     async def _wait(self, worker: WorkerKey, poll: Poll) -> tuple[Grant, ...]:
         loop = asyncio.get_running_loop()

@@ -247,14 +247,20 @@ class Dispatcher:
         share = min(capacity, max(1, -(-normal // workers)), normal)
         return tuple(self._lease(self._next(lane), record) for _ in range(share))
 
-    def give_back(self, worker: WorkerKey, lease: str, now: float) -> JobKey | None:
-        """The worker did not begin, or the answer did not reach it: ready again, no attempt."""
+    def give_back(
+        self, worker: WorkerKey, lease: str, now: float, cause: ErrorFacts | None = None
+    ) -> JobKey | None:
+        """The worker did not begin, or the answer did not reach it: ready again, no attempt.
+
+        `cause`: why it is given back again and again, if it is.
+        """
         entry = self._held_by(worker, lease)
         if entry is None:
             return None
         self._unlease(entry)
         entry.returns += 1
         if entry.returns > FREE_RETURNS:
+            entry.cause = cause or entry.cause
             self._postpone(entry, now)
         else:
             self._make_ready(entry, now)

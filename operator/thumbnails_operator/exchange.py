@@ -20,7 +20,7 @@ MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 IDENTITY_SECONDS: Final = 5.0
 MAX_IDENTITIES: Final = 4096
 MAX_TOKEN_LENGTH: Final = 16_384
-SHUTDOWN_SECONDS: Final = 2.0
+SHUTDOWN_SECONDS: Final = 0.5
 
 
 class WorkSource(Protocol):
