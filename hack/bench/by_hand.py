@@ -6,7 +6,6 @@ thumbnail put: in a bare process pool for throughput, in one process for latency
 
 import io
 import time
-from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -24,8 +23,8 @@ WANTED = (Wanted(DEFAULT_OUTPUTS[0], Format.AUTO),)
 class ByHand:
     """One process's connection to the S3 server."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self.objects = S3ObjectStore(S3Settings.from_environment(environment))
+    def __init__(self, s3: S3Settings) -> None:
+        self.objects = S3ObjectStore(s3)
         self.limits = Limits()
         self.resize = load_cykooz() or resize_with_pillow
 
@@ -52,9 +51,9 @@ class ByHand:
 _here: ByHand
 
 
-def _start(environment: dict[str, str]) -> None:
+def _start(s3: S3Settings) -> None:
     global _here  # noqa: PLW0603 - one a process of the pool
-    _here = ByHand(environment)
+    _here = ByHand(s3)
 
 
 def _one(file: Path) -> float:
@@ -64,8 +63,8 @@ def _one(file: Path) -> float:
 class Pool:
     """A process pool that is warm before it is timed."""
 
-    def __init__(self, environment: Mapping[str, str], processes: int, warm_up: list[Path]) -> None:
-        self.executor = ProcessPoolExecutor(processes, initializer=_start, initargs=(dict(environment),))
+    def __init__(self, s3: S3Settings, processes: int, warm_up: list[Path]) -> None:
+        self.executor = ProcessPoolExecutor(processes, initializer=_start, initargs=(s3,))
         self.run(warm_up)
 
     def run(self, files: list[Path]) -> float:

@@ -60,12 +60,11 @@ class Latency:
 
 
 def measure_throughput(service: Service, files: list[Path]) -> Throughput:
-    environment = service.environment()
     warm_up, files = files[:WARM_UP], files[WARM_UP:]
     post_all(service, warm_up)
     # As many processes as serve the baseline best: more than cores, since each also waits for the S3 server.
     processes = (os.cpu_count() or 2) + 1
-    pool = Pool(environment, processes, warm_up)
+    pool = Pool(service.s3, processes, warm_up)
     size = len(files) // ROUNDS
     service_seconds, by_hand_seconds = [], []
     cpu = dict.fromkeys(service.cpu_seconds(), 0.0)
@@ -128,7 +127,7 @@ def check(connection: Any, ids: set[str]) -> None:
 
 
 def measure_latency(service: Service, files: list[Path]) -> Latency:
-    hand = ByHand(service.environment())
+    hand = ByHand(service.s3)
     connection = service.connection()
     for file in files[:5]:
         post(connection, file.read_bytes(), wait=True)

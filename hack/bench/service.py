@@ -1,4 +1,7 @@
-"""The service under test: started as `make run` starts it, with what the kernel says it took."""
+"""The service under test: started as `make run` starts it, with what the kernel says it took.
+
+Its S3 server is started here, in the same way, so that the work by hand has the keys to it, too.
+"""
 
 import http.client
 import json
@@ -8,8 +11,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
+
+from thumbnails_common.s3_settings import S3Settings
+from thumbnails_local.weed import WeedServer
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -20,7 +27,9 @@ class Service:
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="thumbnails-bench-")
         self.data = Path(self._folder.name) / "data"
-        environment = os.environ | {"PORT": "0", "THUMBNAILS_DATA": str(self.data)}
+        self.weed = WeedServer(Path(self._folder.name) / "s3")
+        self.s3 = self.weed.start()
+        environment = os.environ | _variables(self.s3) | {"PORT": "0", "THUMBNAILS_DATA": str(self.data)}
         self.log = (Path(self._folder.name) / "log").open("wb")
         started = time.perf_counter()
         self.process = subprocess.Popen(
@@ -41,20 +50,21 @@ class Service:
     def __exit__(self, *_: object) -> None:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(30)
+        self.weed.stop()
         self.log.close()
         self._folder.cleanup()
 
     def connection(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection(self.host, self.port, timeout=120)
 
-    def environment(self) -> dict[str, str]:
-        """What the launcher tells its API: where the S3 server is, and the keys to it."""
-        raw = Path(f"/proc/{self.processes()['API'][0]}/environ").read_bytes()
-        return dict(pair.split("=", 1) for pair in raw.decode().split("\0") if "=" in pair)
-
     def processes(self) -> dict[str, list[int]]:
         """The processes of each component."""
-        found: dict[str, list[int]] = {"S3 server": [], "API": [], "operator": [], "workers": []}
+        found: dict[str, list[int]] = {
+            "S3 server": [self.weed.pid or 0],
+            "API": [],
+            "operator": [],
+            "workers": [],
+        }
         for pid in _descendants(self.process.pid):
             try:
                 command = Path(f"/proc/{pid}/cmdline").read_bytes().decode()
@@ -66,8 +76,6 @@ class Service:
                 found["operator"].append(pid)
             elif "thumbnails_worker" in command:
                 found["workers"].append(pid)
-            elif "weed" in command:
-                found["S3 server"].append(pid)
         return found
 
     def cpu_seconds(self) -> dict[str, float]:
@@ -98,6 +106,14 @@ def get_json(connection: http.client.HTTPConnection, path: str) -> Any:
     """One GET of the REST API."""
     connection.request("GET", path)
     return json.loads(connection.getresponse().read())
+
+
+def _variables(s3: S3Settings) -> Mapping[str, str]:
+    return {
+        "THUMBNAILS_S3_ENDPOINT": s3.endpoint,
+        "THUMBNAILS_S3_ACCESS_KEY": s3.access_key,
+        "THUMBNAILS_S3_SECRET_KEY": s3.secret_key,
+    }
 
 
 def _descendants(pid: int) -> list[int]:
