@@ -1,0 +1,308 @@
+"""The running service for tests: started for real, on a free port, with its data in a temporary folder.
+
+`service` is one for all tests of a process, for those that only use it. `start_service` starts one
+more, for those that end, kill or set it up. `webhook_receiver` is who is told of ended jobs.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from standardwebhooks import Webhook
+
+from thumbnails_local import leash
+
+# Tests end as soon as they have seen what they wait for; so long waits only what is broken.
+PATIENCE_SECONDS = 90.0
+FINISHED = {"complete", "failed", "cancelled"}
+
+
+def eventually(condition: Callable[[], Any], what: str = "", seconds: float = PATIENCE_SECONDS) -> Any:
+    """The first true value of `condition`, which is asked again and again."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {what or condition}")
+        time.sleep(0.02)
+
+
+class Service:
+    """One data folder, and the service on it while it is started."""
+
+    def __init__(self, data: Path, environment: Mapping[str, str]) -> None:
+        self.data = data
+        self.log_path = data.with_name(f"{data.name}.log")
+        self.url = ""
+        self.process: subprocess.Popen[bytes] | None = None
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("THUMBNAILS_")}
+        kept.pop("WEBHOOK_URL", None)
+        self.environment = {
+            **kept,
+            "PORT": "0",
+            "THUMBNAILS_DATA": str(data),
+            "THUMBNAILS_WEBHOOK_ALLOW": "127.0.0.0/8 ::1/128",
+            **environment,
+        }
+
+    # ---- life ------------------------------------------------------------------------------------
+
+    def launch(self, **environment: str) -> "subprocess.Popen[bytes]":
+        """Start it, without waiting for anything."""
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                leash.command(sys.executable, "-m", "thumbnails_local"),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                env={**self.environment, **environment},
+                start_new_session=True,
+            )
+        return self.process
+
+    def start(self) -> "Service":
+        """Start it, and return when it is ready."""
+        endpoint = self.data / "run" / "endpoint"
+        endpoint.unlink(missing_ok=True)
+        process = self.launch()
+
+        def url() -> str:
+            assert process.poll() is None, self.log()
+            with suppress(FileNotFoundError):
+                return endpoint.read_text().strip()
+            return ""
+
+        self.url = eventually(url, "the service is ready")
+        return self
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Ask it to end, and return its exit status."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE_SECONDS)
+
+    def kill(self) -> None:
+        """End the launcher as a power failure would."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(PATIENCE_SECONDS)
+
+    def clear(self) -> None:
+        """Leave nothing behind."""
+        if self.process is not None and self.process.poll() is None:
+            with suppress(subprocess.TimeoutExpired):
+                self.stop()
+            self.kill()
+
+    # ---- what it looks like from outside ---------------------------------------------------------
+
+    def log(self) -> str:
+        """What it has written to the terminal, of all its runs."""
+        return self.log_path.read_text(errors="replace")
+
+    def processes(self) -> dict[int, str]:
+        """All its processes by pid, wherever they hang: launcher, api, operator, worker, s3."""
+        roles = {
+            "thumbnails_local.api_process": "api",
+            "thumbnails_local.operator_process": "operator",
+            "thumbnails_local": "launcher",
+            "thumbnails_worker": "worker",
+            "mini": "s3",
+        }
+        found = {}
+        for folder in Path("/proc").iterdir():
+            if not folder.name.isdecimal():
+                continue
+            with suppress(OSError):
+                command = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                marks = (folder / "environ").read_bytes() + "\0".join(command).encode()
+                if f"{self.data}/".encode() in marks or f"THUMBNAILS_DATA={self.data}\0".encode() in marks:
+                    found[int(folder.name)] = next(
+                        (roles[word] for word in command if word in roles), "other"
+                    )
+        return found
+
+    def pids(self, role: str) -> list[int]:
+        """The processes of this role, the oldest first."""
+        return sorted(pid for pid, is_role in self.processes().items() if is_role == role)
+
+    # ---- what a client does ----------------------------------------------------------------------
+
+    def request(self, method: str, path: str, **options: Any) -> requests.Response:
+        """One request on a connection of its own; a service that restarts is no client's trouble."""
+        with requests.Session() as session:
+            session.trust_env = False
+            return session.request(method, self.url + path, timeout=60, **options)
+
+    def upload(self, picture: bytes, **fields: str) -> dict[str, Any]:
+        """POST /images; the job as it was answered."""
+        files = {"image": ("picture.png", picture, "image/png")}
+        answer = self.request("POST", "/images", files=files, data=fields)
+        assert answer.status_code == 201, answer.text
+        job: dict[str, Any] = answer.json()
+        return job
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        """GET /jobs/{id}."""
+        answer = self.request("GET", f"/jobs/{job_id}")
+        assert answer.status_code == 200, answer.text
+        job: dict[str, Any] = answer.json()
+        return job
+
+    def finished(self, job_id: str, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
+        """The job once it has ended, in whatever way."""
+
+        def ended() -> dict[str, Any] | None:
+            job = self.job(job_id)
+            return job if job["status"] in FINISHED else None
+
+        job: dict[str, Any] = eventually(ended, f"job {job_id} ends", seconds)
+        return job
+
+    def render(self, picture: bytes, **fields: str) -> bytes:
+        """From picture to thumbnail."""
+        job = self.finished(self.upload(picture, **fields)["id"])
+        assert job["status"] == "complete", job
+        answer = self.request("GET", job["thumbnailPath"])
+        assert answer.status_code == 200, answer.text
+        return answer.content
+
+
+StartService = Callable[..., Service]
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One running service for all tests of this process; webhooks may go to loopback."""
+    service = Service(tmp_path_factory.mktemp("service") / "data", {})
+    try:
+        yield service.start()
+    finally:
+        service.clear()
+
+
+@pytest.fixture
+def start_service(tmp_path: Path) -> Iterator[StartService]:
+    """A function that starts a service of this test's own; `ready=False` only prepares it."""
+    services: list[Service] = []
+
+    def start(*, data: Path | None = None, ready: bool = True, **environment: str) -> Service:
+        service = Service(data or tmp_path / f"data-{len(services)}", environment)
+        services.append(service)
+        return service.start() if ready else service
+
+    yield start
+    for service in services:
+        service.clear()
+
+
+# ---- webhooks ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One request that the receiver got."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def event(self) -> dict[str, Any]:
+        event: dict[str, Any] = json.loads(self.body)
+        return event
+
+    @property
+    def job_id(self) -> str:
+        return str(self.event["data"]["jobId"])
+
+    @property
+    def id(self) -> str:
+        return self.headers["webhook-id"]
+
+    def verify(self, secret: str) -> None:
+        """Raise unless it is signed with this secret, as any client would check."""
+        Webhook(secret).verify(self.body, dict(self.headers))
+
+
+class WebhookReceiver:
+    """Takes deliveries at `url`, and answers with `status`."""
+
+    def __init__(self) -> None:
+        self.status = 204
+        self._deliveries: list[Delivery] = []
+        self._arrived = threading.Condition()
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                with receiver._arrived:
+                    receiver._deliveries.append(Delivery(self.path, headers, body))
+                    receiver._arrived.notify_all()
+                self.send_response(receiver.status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                """Quiet."""
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 128
+
+            def handle_error(self, *_: Any) -> None:
+                """A sender that was killed in the midst of a delivery is no error of ours."""
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/hook"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    @property
+    def deliveries(self) -> list[Delivery]:
+        """All deliveries so far."""
+        with self._arrived:
+            return list(self._deliveries)
+
+    def of_job(self, job_id: str, seconds: float = PATIENCE_SECONDS) -> list[Delivery]:
+        """The deliveries of one job, once there is any."""
+        with self._arrived:
+            found: list[Delivery] = []
+
+            def look() -> bool:
+                found[:] = [delivery for delivery in self._deliveries if delivery.job_id == job_id]
+                return bool(found)
+
+            assert self._arrived.wait_for(look, seconds), f"no webhook of job {job_id}"
+            return found
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def webhook_receiver() -> Iterator[WebhookReceiver]:
+    receiver = WebhookReceiver()
+    yield receiver
+    receiver.close()
