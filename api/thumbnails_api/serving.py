@@ -1,5 +1,6 @@
 """Answers with a file of the object store, for thumbnails and originals: conditions, ranges, streaming."""
 
+import contextlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +9,12 @@ from typing import Final
 import falcon
 
 from thumbnails_common.objectstore import ObjectBody, ObjectStore
-from thumbnails_contract.errors import ObjectStoreUnavailable, PreconditionFailed, RangeNotSatisfiable
+from thumbnails_contract.errors import (
+    InvalidRequest,
+    ObjectStoreUnavailable,
+    PreconditionFailed,
+    RangeNotSatisfiable,
+)
 
 from .problems import write_problem
 from .ranges import ByteRange, matches_etag, select_range
@@ -73,11 +79,13 @@ def _open(
     objects: ObjectStore, file: StoredFile, part: ByteRange | None
 ) -> tuple[ObjectBody, ByteRange | None]:
     if part is not None:
-        body = objects.get(file.object_key, offset=part.offset, length=part.length)
-        if body.facts.etag == file.etag:
-            return body, part
-        # Another worker wrote it anew: a range of that is no part of what the client has.
-        body.close()
+        # Another worker may have written it anew, even shorter: a range of that is no part of what the
+        # client has.
+        with contextlib.suppress(InvalidRequest):
+            body = objects.get(file.object_key, offset=part.offset, length=part.length)
+            if body.facts.etag == file.etag:
+                return body, part
+            body.close()
     return objects.get(file.object_key), None
 
 

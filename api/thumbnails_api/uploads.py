@@ -94,7 +94,7 @@ class Received:
         self._spools.close()
 
     def new_spool(self, max_bytes: int) -> BinaryIO:
-        """A file for at most `max_bytes`: in memory when small, else unlinked in TMPDIR as the server's own."""
+        """A file for at most `max_bytes`: in memory, or unlinked in TMPDIR as the server's own."""
         in_memory = max_bytes <= _SPOOL_IN_MEMORY_BYTES
         spool = io.BytesIO() if in_memory else cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - `close`
         self._spools.callback(spool.close)

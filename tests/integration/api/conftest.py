@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -224,13 +224,13 @@ def read_answer(connection: socket.socket) -> Answer:
 
 
 @pytest.fixture
-def answer_on():
+def answer_on() -> Callable[[socket.socket], Answer]:
     return read_answer
 
 
 @pytest.fixture
-def start_server():
-    """Starts servers: start_server(max_upload_bytes=...); all are stopped at the end."""
+def start_server() -> Iterator[Callable[..., Running]]:
+    """Starts servers with the settings that it is given; all are stopped at the end."""
     with contextlib.ExitStack() as cleanup:
 
         def start(**settings: int) -> Running:
@@ -254,15 +254,15 @@ def start_server():
 
 
 @pytest.fixture
-def server(start_server) -> Running:
+def server(start_server: Callable[..., Running]) -> Running:
     return start_server()
 
 
 @pytest.fixture
-def eventually():
+def eventually() -> Callable[[Callable[[], bool], str], None]:
     """Waits until a condition holds; a minute is enough for the slowest machine."""
 
-    def wait(condition, what: str) -> None:
+    def wait(condition: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + 60
         while not condition():
             assert time.monotonic() < deadline, f"not within a minute: {what}"

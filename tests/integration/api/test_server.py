@@ -3,6 +3,7 @@
 import hashlib
 import http.client
 import threading
+from typing import Any
 
 import pytest
 import requests
@@ -16,12 +17,12 @@ def picture(size: int) -> bytes:
     return GIF + bytes(size - len(GIF))
 
 
-def stored(server):
+def stored(server: Any) -> Any:
     ((facts, digest),) = server.objects.objects.values()
     return facts.bytes, digest
 
 
-def test_curl_s_form_upload(server):
+def test_curl_s_form_upload(server: Any) -> None:
     content = picture(3_000_000)
     result = requests.post(f"{server.url}/images", files={"image": ("a.gif", content)}, timeout=60)
     assert result.status_code == 201
@@ -32,7 +33,7 @@ def test_curl_s_form_upload(server):
 
 
 @pytest.mark.parametrize("size", [13, 8_000, 200_000, 3_000_000])
-def test_a_raw_body_in_memory_and_on_disk(server, size):
+def test_a_raw_body_in_memory_and_on_disk(server: Any, size: Any) -> None:
     content = picture(size)
     result = requests.post(f"{server.url}/images", data=content, headers=JPEG_TYPE, timeout=60)
     assert result.status_code == 201
@@ -40,7 +41,7 @@ def test_a_raw_body_in_memory_and_on_disk(server, size):
 
 
 @pytest.mark.parametrize("size", [13, 3_000_000])
-def test_a_chunked_body(server, size):
+def test_a_chunked_body(server: Any, size: Any) -> None:
     content = picture(size)
     chunks = (content[start : start + 70_000] for start in range(0, size, 70_000))
     result = requests.post(f"{server.url}/images", data=chunks, headers=JPEG_TYPE, timeout=60)
@@ -48,7 +49,7 @@ def test_a_chunked_body(server, size):
     assert stored(server) == (size, hashlib.sha256(content).hexdigest())
 
 
-def test_expect_100_continue(server, answer_on):
+def test_expect_100_continue(server: Any, answer_on: Any) -> None:
     content = picture(2_000_000)
     with server.connect() as connection:
         connection.sendall(
@@ -60,7 +61,9 @@ def test_expect_100_continue(server, answer_on):
         assert answer_on(connection).status == 201
 
 
-def test_an_oversized_request_that_waits_for_100_gets_its_413_at_once(start_server, answer_on):
+def test_an_oversized_request_that_waits_for_100_gets_its_413_at_once(
+    start_server: Any, answer_on: Any
+) -> None:
     server = start_server(max_request_bytes=1_000_000)
     with server.connect() as connection:
         connection.sendall(
@@ -74,7 +77,7 @@ def test_an_oversized_request_that_waits_for_100_gets_its_413_at_once(start_serv
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_client_that_sends_far_too_much_reads_its_413(start_server, chunked):
+def test_a_client_that_sends_far_too_much_reads_its_413(start_server: Any, chunked: Any) -> None:
     server = start_server(max_request_bytes=1_000_000)
     content = picture(20_000_000)
     data = (
@@ -89,13 +92,13 @@ def test_a_client_that_sends_far_too_much_reads_its_413(start_server, chunked):
     assert requests.get(f"{server.url}/healthz", timeout=60).status_code == 200
 
 
-def test_the_limit_itself_is_within_the_limit(start_server):
+def test_the_limit_itself_is_within_the_limit(start_server: Any) -> None:
     server = start_server(max_request_bytes=1_000_000)
     result = requests.post(f"{server.url}/images", data=picture(1_000_000), headers=JPEG_TYPE, timeout=60)
     assert result.status_code == 201
 
 
-def test_a_picture_over_its_own_limit_is_413(start_server):
+def test_a_picture_over_its_own_limit_is_413(start_server: Any) -> None:
     server = start_server(max_upload_bytes=1_000_000)
     content = picture(1_000_001)
     for options in ({"data": content, "headers": JPEG_TYPE}, {"files": {"image": content}}):
@@ -104,12 +107,14 @@ def test_a_picture_over_its_own_limit_is_413(start_server):
         assert result.headers["Content-Type"] == "application/problem+json"
 
 
-def test_bodies_beyond_the_spool_are_503_and_later_ones_are_taken(start_server, eventually, answer_on):
+def test_bodies_beyond_the_spool_are_503_and_later_ones_are_taken(
+    start_server: Any, eventually: Any, answer_on: Any
+) -> None:
     server = start_server(max_spool_bytes=2_000_000)
     server.objects.hold = threading.Event()
     results = []
 
-    def post():
+    def post() -> None:
         results.append(
             requests.post(f"{server.url}/images", data=picture(1_500_000), headers=JPEG_TYPE, timeout=100)
         )
@@ -129,7 +134,7 @@ def test_bodies_beyond_the_spool_are_503_and_later_ones_are_taken(start_server, 
     assert results[2].status_code == 201
 
 
-def test_a_client_that_goes_away_in_mid_upload_gives_its_room_back(start_server):
+def test_a_client_that_goes_away_in_mid_upload_gives_its_room_back(start_server: Any) -> None:
     server = start_server(max_spool_bytes=2_000_000)
     for _ in range(5):
         with server.connect() as connection:
@@ -147,10 +152,10 @@ def test_a_client_that_goes_away_in_mid_upload_gives_its_room_back(start_server)
     assert len(server.store.documents) == 1
 
 
-def test_slow_and_idle_clients_do_not_hold_others_up(start_server, answer_on):
+def test_slow_and_idle_clients_do_not_hold_others_up(start_server: Any, answer_on: Any) -> None:
     server = start_server(threads=2, max_waiting_requests=1)
     content = picture(100_000)
-    head = b"POST /images HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/gif\r\nContent-Length: 100000\r\n\r\n"
+    head = b"POST /images HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
     idle = [server.connect() for _ in range(50)]
     slow = [server.connect() for _ in range(20)]
     for connection in slow:
@@ -168,14 +173,14 @@ def test_slow_and_idle_clients_do_not_hold_others_up(start_server, answer_on):
         connection.close()
 
 
-def test_waiting_requests_leave_threads_for_others(start_server):
+def test_waiting_requests_leave_threads_for_others(start_server: Any) -> None:
     server = start_server(threads=3, max_waiting_requests=2)
     job_id = requests.post(f"{server.url}/images", data=picture(100), headers=JPEG_TYPE, timeout=60).json()[
         "id"
     ]
     answers = []
 
-    def wait():
+    def wait() -> None:
         headers = {"Prefer": "wait=30"}
         answers.append(requests.get(f"{server.url}/jobs/{job_id}", headers=headers, timeout=100))
 
@@ -192,7 +197,7 @@ def test_waiting_requests_leave_threads_for_others(start_server):
     assert {answer.json()["status"] for answer in applied} == {"complete"}
 
 
-def test_a_job_s_end_reaches_the_api_by_the_watch(server, eventually):
+def test_a_job_s_end_reaches_the_api_by_the_watch(server: Any, eventually: Any) -> None:
     job_id = requests.post(f"{server.url}/images", data=picture(100), headers=JPEG_TYPE, timeout=60).json()[
         "id"
     ]
@@ -214,7 +219,7 @@ def test_a_job_s_end_reaches_the_api_by_the_watch(server, eventually):
     eventually(lambda: all(body.closed.is_set() for body in server.objects.bodies), "bodies are closed")
 
 
-def test_a_store_that_breaks_off_cuts_the_connection(server, caplog):
+def test_a_store_that_breaks_off_cuts_the_connection(server: Any, caplog: pytest.LogCaptureFixture) -> None:
     job_id = requests.post(f"{server.url}/images", data=picture(100), headers=JPEG_TYPE, timeout=60).json()[
         "id"
     ]
@@ -231,7 +236,7 @@ def test_a_store_that_breaks_off_cuts_the_connection(server, caplog):
     assert "Traceback" not in caplog.text
 
 
-def test_a_client_that_goes_away_while_it_is_served_gives_the_body_back(server, eventually):
+def test_a_client_that_goes_away_while_it_is_served_gives_the_body_back(server: Any, eventually: Any) -> None:
     job_id = requests.post(f"{server.url}/images", data=picture(100), headers=JPEG_TYPE, timeout=60).json()[
         "id"
     ]
@@ -240,10 +245,10 @@ def test_a_client_that_goes_away_while_it_is_served_gives_the_body_back(server, 
     with server.connect() as connection:
         connection.sendall(b"GET /thumbnails/%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % job_id.encode())
         connection.recv(1000)
-    eventually(lambda: server.objects.bodies[0].closed.is_set(), "the body is closed")
+    eventually(server.objects.bodies[0].closed.is_set, "the body is closed")
 
 
-def test_a_page_of_another_origin_cannot_post(server):
+def test_a_page_of_another_origin_cannot_post(server: Any) -> None:
     headers = JPEG_TYPE | {"Origin": "https://example.org"}
     result = requests.post(f"{server.url}/images", data=picture(100), headers=headers, timeout=60)
     assert result.status_code == 403
@@ -251,7 +256,7 @@ def test_a_page_of_another_origin_cannot_post(server):
     assert server.store.documents == {}
 
 
-def test_the_server_says_nothing_of_itself(server):
+def test_the_server_says_nothing_of_itself(server: Any) -> None:
     assert "Server" not in requests.get(f"{server.url}/", timeout=60).headers
 
 
@@ -263,7 +268,7 @@ def test_the_server_says_nothing_of_itself(server):
         b"GET /" + b"x" * 50_000 + b" HTTP/1.1\r\n\r\n",
     ],
 )
-def test_bytes_that_are_no_http_are_a_400_and_harm_nobody(server, answer_on, request_):
+def test_bytes_that_are_no_http_are_a_400_and_harm_nobody(server: Any, answer_on: Any, request_: Any) -> None:
     with server.connect() as connection:
         connection.sendall(request_)
         assert answer_on(connection).status == 400
@@ -273,11 +278,11 @@ def test_bytes_that_are_no_http_are_a_400_and_harm_nobody(server, answer_on, req
 # ---- the end ----
 
 
-def test_stop_lets_a_running_upload_end(server):
+def test_stop_lets_a_running_upload_end(server: Any) -> None:
     server.objects.hold = threading.Event()
     results = []
 
-    def post():
+    def post() -> None:
         results.append(
             requests.post(f"{server.url}/images", data=picture(100), headers=JPEG_TYPE, timeout=60)
         )
@@ -293,7 +298,7 @@ def test_stop_lets_a_running_upload_end(server):
     assert not server.thread.is_alive()
 
 
-def test_stop_does_not_wait_for_idle_clients(server):
+def test_stop_does_not_wait_for_idle_clients(server: Any) -> None:
     with server.connect() as connection:
         server.stop()
         assert connection.recv(10) == b""

@@ -5,7 +5,7 @@ import io
 import itertools
 import json
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -296,13 +296,17 @@ class Service:
     def get(self, path: str, **options: Any) -> testing.Result:
         return self.request("GET", path, **options)
 
-    def post_form(self, parts: list[tuple[str, str | None, bytes]], path: str = "/images", **options: Any):
+    def post_form(
+        self, parts: list[tuple[str, str | None, bytes]], path: str = "/images", **options: Any
+    ) -> testing.Result:
         """POST parts of (name, file name, content)."""
         body, content_type = form(parts)
         headers = options.pop("headers", {}) | {"Content-Type": content_type}
         return self.request("POST", path, body=body, headers=headers, **options)
 
-    def upload(self, picture: bytes, path: str = "/images", name: str = "a.jpg", **fields: str):
+    def upload(
+        self, picture: bytes, path: str = "/images", name: str = "a.jpg", **fields: str
+    ) -> testing.Result:
         """POST one picture with form fields."""
         parts = [(key, None, value.encode()) for key, value in fields.items()]
         return self.post_form([("image", name, picture), *parts], path)
@@ -370,8 +374,8 @@ def encode(format_: str, size: tuple[int, int] = (60, 40), mode: str = "RGB", **
 
 
 @pytest.fixture
-def picture():
-    """Makes pictures: picture("JPEG", (60, 40), mode="RGB", ...)."""
+def picture() -> Callable[..., bytes]:
+    """Makes pictures of a format, a size, a mode and Pillow's options."""
     return encode
 
 
@@ -381,18 +385,13 @@ def jpeg() -> bytes:
 
 
 @pytest.fixture
-def make_form():
-    return form
-
-
-@pytest.fixture
-def make_store():
+def make_store() -> type[MemoryJobStore]:
     return MemoryJobStore
 
 
 @pytest.fixture
-def make_service(request: pytest.FixtureRequest):
-    """Builds a Service: make_service(max_pixels=...), with the watch running when `watching`."""
+def make_service(request: pytest.FixtureRequest) -> Callable[..., Service]:
+    """Builds a Service with the settings that it is given, and the watch running when `watching`."""
 
     def make(*, watching: bool = False, authenticator: Any = None, **settings: int) -> Service:
         store, objects = MemoryJobStore(), MemoryObjectStore()
@@ -422,20 +421,20 @@ def make_service(request: pytest.FixtureRequest):
 
 
 @pytest.fixture
-def service(make_service) -> Service:
+def service(make_service: Callable[..., Service]) -> Service:
     """The app with default settings; its cache sees only what was put in (no watch races)."""
     return make_service()
 
 
 @pytest.fixture
-def problem():
+def problem() -> Callable[[testing.Result, int, str], dict[str, Any]]:
     """Checks an answer to be a problem document, and gives it back."""
 
     def check(result: testing.Result, status: int, reason: str) -> dict[str, Any]:
         assert result.status_code == status, result.text
         assert result.headers["content-type"] == "application/problem+json"
         assert result.headers["cache-control"] == "no-store"
-        document = json.loads(result.text)
+        document: dict[str, Any] = json.loads(result.text)
         assert document["status"] == status
         assert document["reason"] == reason
         assert document["type"].startswith("urn:thumbnails:problem:")

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import struct
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from thumbnails_contract.errors import (
 )
 
 
-def test_a_picture_is_answered_with_its_job(service, jpeg):
+def test_a_picture_is_answered_with_its_job(service: Any, jpeg: bytes) -> None:
     result = service.upload(jpeg, name="holiday.jpg")
     assert result.status_code == 201
     job = result.json
@@ -28,7 +29,7 @@ def test_a_picture_is_answered_with_its_job(service, jpeg):
     assert "error" not in job
 
 
-def test_the_original_is_stored_before_the_job_under_its_hash(service, jpeg):
+def test_the_original_is_stored_before_the_job_under_its_hash(service: Any, jpeg: bytes) -> None:
     job = service.upload(jpeg).json
     key = f"sources/thumbnails/default/{hashlib.sha256(jpeg).hexdigest()}/{job['id']}"
     facts, content = service.objects.objects[key]
@@ -43,12 +44,14 @@ def test_the_original_is_stored_before_the_job_under_its_hash(service, jpeg):
     assert key not in service.upload(jpeg).text  # no internals in what clients see
 
 
-def test_no_object_key_is_shown(service, jpeg):
+def test_no_object_key_is_shown(service: Any, jpeg: bytes) -> None:
     assert "sources/" not in service.upload(jpeg).text
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "GIF", "TIFF"])
-def test_the_five_formats_are_taken_whatever_they_are_called(service, picture, format_):
+def test_the_five_formats_are_taken_whatever_they_are_called(
+    service: Any, picture: Any, format_: Any
+) -> None:
     result = service.upload(picture(format_), name="notes.txt")
     assert result.status_code == 201
     (facts, _), *_ = service.objects.objects.values()
@@ -68,7 +71,7 @@ def test_the_five_formats_are_taken_whatever_they_are_called(service, picture, f
         b"\x89PN",
     ],
 )
-def test_other_content_is_415_even_when_it_is_called_a_jpeg(service, problem, content):
+def test_other_content_is_415_even_when_it_is_called_a_jpeg(service: Any, problem: Any, content: Any) -> None:
     problem(service.upload(content, name="a.jpg"), 415, "UnsupportedFormat")
     assert service.objects.objects == {}
     assert service.store.documents == {}
@@ -85,11 +88,11 @@ def test_other_content_is_415_even_when_it_is_called_a_jpeg(service, problem, co
     ],
     ids=["empty form", "no image", "empty file", "text field", "nothing selected"],
 )
-def test_no_image_is_400(service, problem, parts):
+def test_no_image_is_400(service: Any, problem: Any, parts: Any) -> None:
     problem(service.post_form(parts), 400, "MissingImage")
 
 
-def test_a_file_in_another_field_is_pointed_out(service, problem, jpeg):
+def test_a_file_in_another_field_is_pointed_out(service: Any, problem: Any, jpeg: bytes) -> None:
     document = problem(service.post_form([("file", "a.jpg", jpeg)]), 400, "MissingImage")
     assert "'image'" in document["detail"]
     assert "'file'" in document["detail"]
@@ -104,13 +107,15 @@ def test_a_file_in_another_field_is_pointed_out(service, problem, jpeg):
         ("image/jpeg", b""),
     ],
 )
-def test_a_body_that_cannot_have_an_image_is_400(service, problem, content_type, body):
+def test_a_body_that_cannot_have_an_image_is_400(
+    service: Any, problem: Any, content_type: Any, body: Any
+) -> None:
     result = service.request("POST", "/images", body=body, headers={"Content-Type": content_type})
     problem(result, 400, "MissingImage")
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "image/jpeg", "application/octet-stream"])
-def test_a_raw_body_of_another_format_is_415(service, problem, content_type):
+def test_a_raw_body_of_another_format_is_415(service: Any, problem: Any, content_type: Any) -> None:
     result = service.request("POST", "/images", body=b"a note", headers={"Content-Type": content_type})
     problem(result, 415, "UnsupportedFormat")
 
@@ -119,7 +124,7 @@ def test_a_raw_body_of_another_format_is_415(service, problem, content_type):
     "content_type",
     ["image/jpeg", "image/png", "application/octet-stream", "application/x-www-form-urlencoded"],
 )
-def test_a_raw_body_is_taken_with_options_in_the_query(service, jpeg, content_type):
+def test_a_raw_body_is_taken_with_options_in_the_query(service: Any, jpeg: bytes, content_type: Any) -> None:
     result = service.request(
         "POST",
         "/images",
@@ -145,30 +150,30 @@ def test_a_raw_body_is_taken_with_options_in_the_query(service, jpeg, content_ty
         b"--b\r\n" + b"x" * 20_000 + b"\r\n\r\n\r\n--b--",
     ],
 )
-def test_a_malformed_form_is_400(service, problem, body):
+def test_a_malformed_form_is_400(service: Any, problem: Any, body: Any) -> None:
     headers = {"Content-Type": "multipart/form-data; boundary=b"}
     problem(service.request("POST", "/images", body=body, headers=headers), 400, "InvalidRequest")
     assert service.objects.objects == {}
 
 
-def test_a_form_without_boundary_is_400(service, problem, jpeg):
+def test_a_form_without_boundary_is_400(service: Any, problem: Any, jpeg: bytes) -> None:
     headers = {"Content-Type": "multipart/form-data"}
     problem(service.request("POST", "/images", body=jpeg, headers=headers), 400, "InvalidRequest")
 
 
-def test_form_fields_win_over_the_query(service, jpeg):
+def test_form_fields_win_over_the_query(service: Any, jpeg: bytes) -> None:
     (output,) = service.upload(jpeg, "/images?width=50&height=60", width="70").json["options"]
     assert (output["width"], output["height"]) == (70, 60)
 
 
-def test_a_wrong_option_is_400_and_nothing_is_stored(service, problem, jpeg):
+def test_a_wrong_option_is_400_and_nothing_is_stored(service: Any, problem: Any, jpeg: bytes) -> None:
     document = problem(service.upload(jpeg, widht="100"), 400, "InvalidOption")
     assert "width" in document["detail"]
     problem(service.upload(jpeg, "/images?fit=squeeze"), 400, "InvalidOption")
     assert service.objects.objects == {}
 
 
-def test_options_of_the_job_itself_reach_its_spec(service, jpeg):
+def test_options_of_the_job_itself_reach_its_spec(service: Any, jpeg: bytes) -> None:
     result = service.upload(
         jpeg,
         webhookUrl="https://example.org/hook?token=secret",
@@ -183,7 +188,7 @@ def test_options_of_the_job_itself_reach_its_spec(service, jpeg):
     assert "secret" not in result.text
 
 
-def test_a_picture_with_too_many_bytes_is_413(make_service, problem, jpeg):
+def test_a_picture_with_too_many_bytes_is_413(make_service: Any, problem: Any, jpeg: bytes) -> None:
     service = make_service(max_upload_bytes=len(jpeg) - 1)
     problem(service.upload(jpeg), 413, "PayloadTooLarge")
     raw = service.request("POST", "/images", body=jpeg, headers={"Content-Type": "image/jpeg"})
@@ -193,20 +198,22 @@ def test_a_picture_with_too_many_bytes_is_413(make_service, problem, jpeg):
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "GIF", "TIFF"])
-def test_a_picture_with_too_many_pixels_is_422_by_its_header(make_service, problem, picture, format_):
+def test_a_picture_with_too_many_pixels_is_422_by_its_header(
+    make_service: Any, problem: Any, picture: Any, format_: Any
+) -> None:
     service = make_service(max_pixels=60 * 40 - 1)
     document = problem(service.upload(picture(format_)), 422, "SourceTooLarge")
     assert "60 x 40" in document["detail"]
     assert service.objects.objects == {}
 
 
-def test_a_bomb_is_refused_although_it_is_small(service, problem):
+def test_a_bomb_is_refused_although_it_is_small(service: Any, problem: Any) -> None:
     header = struct.pack(">LLBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
     bomb = b"\x89PNG\r\n\x1a\n" + struct.pack(">L", 13) + b"IHDR" + header + bytes(4)
     problem(service.upload(bomb), 422, "SourceTooLarge")
 
 
-def test_a_truncated_header_is_for_the_worker_to_judge(service, jpeg):
+def test_a_truncated_header_is_for_the_worker_to_judge(service: Any, jpeg: bytes) -> None:
     assert service.upload(jpeg[:30]).status_code == 201
 
 
@@ -221,14 +228,14 @@ def test_a_truncated_header_is_for_the_worker_to_judge(service, jpeg):
         ("..", ".."),
     ],
 )
-def test_the_file_name_is_fit_to_be_shown(service, jpeg, given, kept):
+def test_the_file_name_is_fit_to_be_shown(service: Any, jpeg: bytes, given: Any, kept: Any) -> None:
     assert service.upload(jpeg, name=given).json["fileName"] == kept
 
 
 # ---- several pictures ----
 
 
-def test_several_pictures_are_a_batch(service, jpeg, picture):
+def test_several_pictures_are_a_batch(service: Any, jpeg: bytes, picture: Any) -> None:
     result = service.post_form(
         [("image", "a.jpg", jpeg), ("image", "b.png", picture("PNG")), ("width", None, b"50")]
     )
@@ -244,7 +251,7 @@ def test_several_pictures_are_a_batch(service, jpeg, picture):
     assert labels["thumbnails.dev/batch"] == batch_id
 
 
-def test_a_batch_of_which_some_were_taken_is_207(service, jpeg):
+def test_a_batch_of_which_some_were_taken_is_207(service: Any, jpeg: bytes) -> None:
     result = service.post_form(
         [("image", "a.jpg", jpeg), ("image", "notes.txt", b"notes"), ("image", "c", b"")]
     )
@@ -256,20 +263,20 @@ def test_a_batch_of_which_some_were_taken_is_207(service, jpeg):
     assert len(service.store.documents) == 1
 
 
-def test_a_batch_of_which_none_was_taken_is_a_problem(service, problem):
+def test_a_batch_of_which_none_was_taken_is_a_problem(service: Any, problem: Any) -> None:
     result = service.post_form([("image", "a.txt", b"notes"), ("image", "b", b"")])
     document = problem(result, 415, "UnsupportedFormat")
     assert [item["status"] for item in document["items"]] == [415, 400]
 
 
-def test_a_store_that_fails_in_the_midst_of_a_batch_costs_one_picture(service, jpeg):
+def test_a_store_that_fails_in_the_midst_of_a_batch_costs_one_picture(service: Any, jpeg: bytes) -> None:
     service.objects.failures["put"] = [ObjectStoreUnavailable()]
     result = service.post_form([("image", "a.jpg", jpeg), ("image", "b.jpg", jpeg)])
     assert result.status_code == 207
     assert [item["status"] for item in result.json["items"]] == [503, "pending"]
 
 
-def test_more_pictures_than_the_limit_are_400(make_service, problem, jpeg):
+def test_more_pictures_than_the_limit_are_400(make_service: Any, problem: Any, jpeg: bytes) -> None:
     service = make_service(max_images=2)
     problem(service.post_form([("image", "a.jpg", jpeg)] * 3), 400, "InvalidRequest")
     problem(service.post_form([("image", "a.jpg", jpeg)] * 100), 400, "InvalidRequest")
@@ -279,7 +286,7 @@ def test_more_pictures_than_the_limit_are_400(make_service, problem, jpeg):
 # ---- trouble while storing ----
 
 
-def test_no_201_when_the_object_store_is_away(service, problem, jpeg):
+def test_no_201_when_the_object_store_is_away(service: Any, problem: Any, jpeg: bytes) -> None:
     service.objects.failures["put"] = [ObjectStoreUnavailable()]
     result = service.upload(jpeg)
     problem(result, 503, "ObjectStoreUnavailable")
@@ -287,7 +294,7 @@ def test_no_201_when_the_object_store_is_away(service, problem, jpeg):
     assert service.store.documents == {}
 
 
-def test_no_201_when_the_job_store_is_away_for_long(make_service, problem, jpeg):
+def test_no_201_when_the_job_store_is_away_for_long(make_service: Any, problem: Any, jpeg: bytes) -> None:
     service = make_service(create_deadline_seconds=0)
     service.store.failures["create"] = [JobStoreUnavailable()] * 100
     result = service.upload(jpeg)
@@ -297,7 +304,7 @@ def test_no_201_when_the_job_store_is_away_for_long(make_service, problem, jpeg)
     assert len(service.objects.objects) == 1
 
 
-def test_an_uncertain_create_is_tried_again_under_the_same_name(service, jpeg):
+def test_an_uncertain_create_is_tried_again_under_the_same_name(service: Any, jpeg: bytes) -> None:
     service.store.failures["create"] = [JobStoreUnavailable(), JobStoreUnavailable()]
     assert service.upload(jpeg).status_code == 201
     assert service.store.calls.count("create") == 3
@@ -305,14 +312,16 @@ def test_an_uncertain_create_is_tried_again_under_the_same_name(service, jpeg):
     assert service.slept == sorted(service.slept)
 
 
-def test_after_a_lost_answer_the_taken_name_means_success(service, jpeg):
+def test_after_a_lost_answer_the_taken_name_means_success(service: Any, jpeg: bytes) -> None:
     service.store.after["create"] = [JobStoreUnavailable()]
     result = service.upload(jpeg)
     assert result.status_code == 201
     assert list(service.store.documents) == [("thumbnails", result.json["id"])]
 
 
-def test_a_taken_name_without_a_lost_answer_is_no_success(make_service, problem, jpeg):
+def test_a_taken_name_without_a_lost_answer_is_no_success(
+    make_service: Any, problem: Any, jpeg: bytes
+) -> None:
     service = make_service()
     first = service.upload(jpeg).json["id"]
     # The next id again, as if the generator had failed.
@@ -322,26 +331,32 @@ def test_a_taken_name_without_a_lost_answer_is_no_success(make_service, problem,
     problem(service.upload(jpeg), 500, "InternalError")
 
 
-def test_a_quota_is_429_and_the_original_is_deleted(service, problem, jpeg):
+def test_a_quota_is_429_and_the_original_is_deleted(service: Any, problem: Any, jpeg: bytes) -> None:
     service.store.failures["create"] = [QuotaExceeded()]
     problem(service.upload(jpeg), 429, "QuotaExceeded")
     assert service.objects.objects == {}
 
 
-def test_what_the_store_refuses_is_400_and_the_original_is_deleted(service, problem, jpeg):
+def test_what_the_store_refuses_is_400_and_the_original_is_deleted(
+    service: Any, problem: Any, jpeg: bytes
+) -> None:
     service.store.failures["create"] = [Refused("spec.ttlSecondsAfterFinished: too large")]
     problem(service.upload(jpeg), 400, "InvalidOption")
     assert service.objects.objects == {}
 
 
-def test_an_original_that_cannot_be_deleted_changes_nothing_for_the_client(service, problem, jpeg):
+def test_an_original_that_cannot_be_deleted_changes_nothing_for_the_client(
+    service: Any, problem: Any, jpeg: bytes
+) -> None:
     service.store.failures["create"] = [QuotaExceeded()]
     service.objects.failures["delete"] = [ObjectStoreUnavailable()]
     problem(service.upload(jpeg), 429, "QuotaExceeded")
 
 
-def test_an_unexpected_error_is_a_500_without_details(service, problem, jpeg, caplog):
-    def broken(manifest):
+def test_an_unexpected_error_is_a_500_without_details(
+    service: Any, problem: Any, jpeg: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(manifest: Any) -> None:
         raise RuntimeError("secret path /var/lib/x")
 
     service.store.create = broken
@@ -355,7 +370,7 @@ def test_an_unexpected_error_is_a_500_without_details(service, problem, jpeg, ca
 # ---- the original ----
 
 
-def test_the_original_comes_back(service, jpeg):
+def test_the_original_comes_back(service: Any, jpeg: bytes) -> None:
     job = service.upload(jpeg, name="a b.jpg").json
     result = service.get(job["imagePath"])
     assert result.status_code == 200
@@ -365,18 +380,20 @@ def test_the_original_comes_back(service, jpeg):
     assert "a b.jpg" in result.headers["content-disposition"]
 
 
-def test_an_original_that_is_gone_is_404(service, problem, jpeg):
+def test_an_original_that_is_gone_is_404(service: Any, problem: Any, jpeg: bytes) -> None:
     job = service.upload(jpeg).json
     service.objects.objects.clear()
     problem(service.get(job["imagePath"]), 404, "ImageNotFound")
 
 
 @pytest.mark.parametrize("path", ["/images/123", "/images/..", "/images/ABC", "/images/%00"])
-def test_an_unknown_original_is_404(service, problem, path):
+def test_an_unknown_original_is_404(service: Any, problem: Any, path: Any) -> None:
     problem(service.get(path), 404, "ImageNotFound")
 
 
-def test_a_job_that_names_an_object_of_another_namespace_shows_nothing(service, problem, jpeg):
+def test_a_job_that_names_an_object_of_another_namespace_shows_nothing(
+    service: Any, problem: Any, jpeg: bytes
+) -> None:
     job = service.upload(jpeg).json
     document = service.store.documents["thumbnails", job["id"]]
     service.objects.objects["sources/other/x"] = next(iter(service.objects.objects.values()))

@@ -1,6 +1,8 @@
 """GET /jobs, GET and DELETE /jobs/{id}: order, pages, filters, waiting, tombstones."""
 
+import itertools
 import threading
+from typing import Any
 
 import pytest
 
@@ -15,16 +17,16 @@ class ByHeader:
 
     requires_login = True
 
-    def authenticate(self, authorization):
+    def authenticate(self, authorization: Any) -> Any:
         return Caller("thumbnails", authorization or "default")
 
 
-def ids(result):
+def ids(result: Any) -> Any:
     assert result.status_code == 200, result.text
     return [job["id"] for job in result.json]
 
 
-def follow(service, result):
+def follow(service: Any, result: Any) -> Any:
     """The page that the Link header names, or None."""
     link = result.headers.get("link")
     if link is None:
@@ -35,16 +37,16 @@ def follow(service, result):
     return service.get(path, query_string=query)
 
 
-def test_no_jobs_at_all_is_404(service, problem):
+def test_no_jobs_at_all_is_404(service: Any, problem: Any) -> None:
     problem(service.get("/jobs"), 404, "NoJobs")
 
 
-def test_jobs_come_newest_first(service, jpeg):
+def test_jobs_come_newest_first(service: Any, jpeg: bytes) -> None:
     made = [service.upload(jpeg).json["id"] for _ in range(3)]
     assert ids(service.get("/jobs")) == made[::-1]
 
 
-def test_pages_bring_each_job_once(service, jpeg):
+def test_pages_bring_each_job_once(service: Any, jpeg: bytes) -> None:
     made = [service.upload(jpeg).json["id"] for _ in range(7)]
     seen = []
     page = service.get("/jobs?limit=3")
@@ -52,10 +54,10 @@ def test_pages_bring_each_job_once(service, jpeg):
         seen.append(ids(page))
         page = follow(service, page)
     assert [len(part) for part in seen] == [3, 3, 1]
-    assert sum(seen, []) == made[::-1]
+    assert list(itertools.chain.from_iterable(seen)) == made[::-1]
 
 
-def test_a_page_stays_where_it_was_while_jobs_come_and_go(service, jpeg):
+def test_a_page_stays_where_it_was_while_jobs_come_and_go(service: Any, jpeg: bytes) -> None:
     made = [service.upload(jpeg).json["id"] for _ in range(4)]
     first = service.get("/jobs?limit=2")
     service.upload(jpeg)
@@ -63,7 +65,7 @@ def test_a_page_stays_where_it_was_while_jobs_come_and_go(service, jpeg):
     assert ids(follow(service, first)) == [made[0]]
 
 
-def test_the_filter_is_kept_from_page_to_page(service, jpeg):
+def test_the_filter_is_kept_from_page_to_page(service: Any, jpeg: bytes) -> None:
     made = [service.upload(jpeg).json["id"] for _ in range(6)]
     for job_id in made[::2]:
         service.finish(job_id)
@@ -72,14 +74,14 @@ def test_the_filter_is_kept_from_page_to_page(service, jpeg):
     assert ids(follow(service, first)) == [made[0]]
 
 
-def test_several_statuses_can_be_asked_for(service, jpeg):
+def test_several_statuses_can_be_asked_for(service: Any, jpeg: bytes) -> None:
     pending, complete, failed = (service.upload(jpeg).json["id"] for _ in range(3))
     service.finish(complete)
     service.fail(failed, "CorruptSource", "The file is truncated.")
     assert ids(service.get("/jobs?status=failed,pending")) == [failed, pending]
 
 
-def test_a_filter_without_matches_and_a_page_past_the_end_are_empty(service, jpeg):
+def test_a_filter_without_matches_and_a_page_past_the_end_are_empty(service: Any, jpeg: bytes) -> None:
     job_id = service.upload(jpeg).json["id"]
     service.upload(jpeg)
     assert ids(service.get("/jobs?status=cancelled")) == []
@@ -103,12 +105,12 @@ def test_a_filter_without_matches_and_a_page_past_the_end_are_empty(service, jpe
         "page=2",
     ],
 )
-def test_wrong_parameters_are_400(service, problem, jpeg, query):
+def test_wrong_parameters_are_400(service: Any, problem: Any, jpeg: bytes, query: Any) -> None:
     service.upload(jpeg)
     problem(service.get("/jobs", query_string=query), 400, "InvalidOption")
 
 
-def test_a_job_that_was_made_by_kubectl_is_ordered_by_its_time(service, jpeg):
+def test_a_job_that_was_made_by_kubectl_is_ordered_by_its_time(service: Any, jpeg: bytes) -> None:
     late = service.upload(jpeg).json["id"]
     document = service.store.get("thumbnails", late)
     document["metadata"] |= {
@@ -120,7 +122,7 @@ def test_a_job_that_was_made_by_kubectl_is_ordered_by_its_time(service, jpeg):
     assert ids(service.get("/jobs")) == [late, "zzz-by-hand"]
 
 
-def test_one_job(service, jpeg):
+def test_one_job(service: Any, jpeg: bytes) -> None:
     job_id = service.upload(jpeg).json["id"]
     output = service.finish(job_id, thumbhash="abc")
     job = service.get(f"/jobs/{job_id}").json
@@ -144,7 +146,7 @@ def test_one_job(service, jpeg):
     ]
 
 
-def test_a_failed_job_says_why(service, jpeg):
+def test_a_failed_job_says_why(service: Any, jpeg: bytes) -> None:
     job_id = service.upload(jpeg).json["id"]
     service.fail(job_id, "CorruptSource", "The file is truncated.")
     job = service.get(f"/jobs/{job_id}").json
@@ -155,11 +157,11 @@ def test_a_failed_job_says_why(service, jpeg):
 
 @pytest.mark.parametrize("path", ["/jobs/123", "/jobs/NOT-A-NAME", "/jobs/%2e%2e", "/jobs/a%20b"])
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-def test_an_invalid_or_unknown_id_is_404(service, problem, path, method):
+def test_an_invalid_or_unknown_id_is_404(service: Any, problem: Any, path: Any, method: Any) -> None:
     problem(service.request(method, path), 404, "JobNotFound")
 
 
-def test_the_store_is_not_asked_for_names_that_cannot_exist(service):
+def test_the_store_is_not_asked_for_names_that_cannot_exist(service: Any) -> None:
     service.store.calls.clear()
     service.get("/jobs/NOT-A-NAME")
     assert service.store.calls == []
@@ -167,7 +169,7 @@ def test_the_store_is_not_asked_for_names_that_cannot_exist(service):
     assert service.store.calls == ["get"]
 
 
-def test_a_job_that_another_replica_just_made_is_found(service, jpeg):
+def test_a_job_that_another_replica_just_made_is_found(service: Any, jpeg: bytes) -> None:
     job_id = service.upload(jpeg).json["id"]
     document = service.store.get("thumbnails", job_id)
     document["metadata"] |= {"name": "made-elsewhere", "uid": "elsewhere"}
@@ -175,14 +177,16 @@ def test_a_job_that_another_replica_just_made_is_found(service, jpeg):
     assert service.get("/jobs/made-elsewhere").status_code == 200
 
 
-def test_a_store_that_is_away_is_503_for_jobs_that_are_not_known(service, problem, jpeg):
+def test_a_store_that_is_away_is_503_for_jobs_that_are_not_known(
+    service: Any, problem: Any, jpeg: bytes
+) -> None:
     known = service.upload(jpeg).json["id"]
     service.store.failures["get"] = [JobStoreUnavailable()] * 5
     assert service.get(f"/jobs/{known}").status_code == 200
     problem(service.get("/jobs/unknown"), 503, "JobStoreUnavailable")
 
 
-def test_nobody_sees_the_jobs_of_another_account(make_service, problem, jpeg):
+def test_nobody_sees_the_jobs_of_another_account(make_service: Any, problem: Any, jpeg: bytes) -> None:
     service = make_service(authenticator=ByHeader())
     alice, bob = {"Authorization": "alice"}, {"Authorization": "bob"}
     headers = alice | {"Content-Type": "image/jpeg"}
@@ -199,7 +203,7 @@ def test_nobody_sees_the_jobs_of_another_account(make_service, problem, jpeg):
 # ---- deleting ----
 
 
-def test_deleting_writes_a_tombstone_first(service, problem, jpeg):
+def test_deleting_writes_a_tombstone_first(service: Any, problem: Any, jpeg: bytes) -> None:
     job_id = service.upload(jpeg).json["id"]
     output = service.finish(job_id)
     source = service.store.documents["thumbnails", job_id]["spec"]["source"]["objectKey"]
@@ -215,20 +219,20 @@ def test_deleting_writes_a_tombstone_first(service, problem, jpeg):
     problem(service.request("DELETE", f"/jobs/{job_id}"), 404, "JobNotFound")
 
 
-def test_without_a_tombstone_nothing_is_deleted(service, problem, jpeg):
+def test_without_a_tombstone_nothing_is_deleted(service: Any, problem: Any, jpeg: bytes) -> None:
     job_id = service.upload(jpeg).json["id"]
     service.objects.failures["put"] = [ObjectStoreUnavailable()]
     problem(service.request("DELETE", f"/jobs/{job_id}"), 503, "ObjectStoreUnavailable")
     assert ids(service.get("/jobs")) == [job_id]
 
 
-def test_a_job_that_somebody_else_deletes_meanwhile_is_deleted(service, jpeg):
+def test_a_job_that_somebody_else_deletes_meanwhile_is_deleted(service: Any, jpeg: bytes) -> None:
     job_id = service.upload(jpeg).json["id"]
     service.store.failures["delete"] = [ObjectMissing()]
     assert service.request("DELETE", f"/jobs/{job_id}").status_code == 204
 
 
-def test_a_tombstone_never_names_an_original_of_another_job(service, jpeg):
+def test_a_tombstone_never_names_an_original_of_another_job(service: Any, jpeg: bytes) -> None:
     first, second = service.upload(jpeg).json["id"], service.upload(jpeg).json["id"]
     documents = service.store.documents
     documents["thumbnails", second]["spec"]["source"] = documents["thumbnails", first]["spec"]["source"]
@@ -236,7 +240,7 @@ def test_a_tombstone_never_names_an_original_of_another_job(service, jpeg):
     assert Tombstone.parse(service.objects.objects[f"tombstones/thumbnails/{second}"][1]).keys == ()
 
 
-def test_a_deleted_job_does_not_come_back_with_an_old_state(service, jpeg, problem):
+def test_a_deleted_job_does_not_come_back_with_an_old_state(service: Any, jpeg: bytes, problem: Any) -> None:
     job_id = service.upload(jpeg).json["id"]
     old = service.store.get("thumbnails", job_id)
     service.request("DELETE", f"/jobs/{job_id}")
@@ -247,7 +251,7 @@ def test_a_deleted_job_does_not_come_back_with_an_old_state(service, jpeg, probl
 # ---- Prefer: wait ----
 
 
-def test_wait_holds_the_answer_until_the_job_has_ended(make_service, jpeg):
+def test_wait_holds_the_answer_until_the_job_has_ended(make_service: Any, jpeg: bytes) -> None:
     service = make_service(watching=True)
     job_id = service.upload(jpeg).json["id"]
     answers = []
@@ -262,7 +266,7 @@ def test_wait_holds_the_answer_until_the_job_has_ended(make_service, jpeg):
     assert answer.headers["preference-applied"] == "wait=25"
 
 
-def test_wait_on_an_upload(service, jpeg):
+def test_wait_on_an_upload(service: Any, jpeg: bytes) -> None:
     result = service.request(
         "POST",
         "/images",
@@ -274,7 +278,7 @@ def test_wait_on_an_upload(service, jpeg):
     assert result.headers["preference-applied"] == "wait=0"
 
 
-def test_wait_is_cut_to_the_limit(make_service, jpeg):
+def test_wait_is_cut_to_the_limit(make_service: Any, jpeg: bytes) -> None:
     service = make_service(max_wait_seconds=0)
     job_id = service.upload(jpeg).json["id"]
     answer = service.get(f"/jobs/{job_id}", headers={"Prefer": "wait=3600"})
@@ -282,14 +286,14 @@ def test_wait_is_cut_to_the_limit(make_service, jpeg):
 
 
 @pytest.mark.parametrize("prefer", ["", "wait", "wait=soon", "wait=-1", "return=minimal"])
-def test_what_is_no_wait_is_ignored(service, jpeg, prefer):
+def test_what_is_no_wait_is_ignored(service: Any, jpeg: bytes, prefer: Any) -> None:
     job_id = service.upload(jpeg).json["id"]
     answer = service.get(f"/jobs/{job_id}", headers={"Prefer": prefer})
     assert answer.status_code == 200
     assert "preference-applied" not in answer.headers
 
 
-def test_beyond_the_cap_requests_are_answered_at_once(make_service, jpeg):
+def test_beyond_the_cap_requests_are_answered_at_once(make_service: Any, jpeg: bytes) -> None:
     service = make_service(max_waiting_requests=0)
     job_id = service.upload(jpeg).json["id"]
     answer = service.get(f"/jobs/{job_id}", headers={"Prefer": "wait=300"})
@@ -297,7 +301,7 @@ def test_beyond_the_cap_requests_are_answered_at_once(make_service, jpeg):
     assert "preference-applied" not in answer.headers
 
 
-def test_a_wait_ends_with_the_job_s_deletion(make_service, jpeg):
+def test_a_wait_ends_with_the_job_s_deletion(make_service: Any, jpeg: bytes) -> None:
     service = make_service(watching=True, max_wait_seconds=120)
     job_id = service.upload(jpeg).json["id"]
     answers = []

@@ -1,5 +1,7 @@
 """GET /thumbnails/{id}: the contract, conditional and range requests, headers, broken stores."""
 
+from typing import Any
+
 import pytest
 
 from thumbnails_contract.errors import ObjectStoreUnavailable
@@ -9,13 +11,13 @@ CONTENT = bytes(range(256)) * 4
 
 
 @pytest.fixture
-def done(service, jpeg):
+def done(service: Any, jpeg: bytes) -> Any:
     """A finished job: its id and output."""
     job_id = service.upload(jpeg, name="holiday.jpg").json["id"]
     return job_id, service.finish(job_id, thumbnail=CONTENT)
 
 
-def test_the_thumbnail_is_served(service, done):
+def test_the_thumbnail_is_served(service: Any, done: Any) -> None:
     job_id, output = done
     result = service.get(f"/thumbnails/{job_id}")
     assert result.status_code == 200
@@ -32,7 +34,7 @@ def test_the_thumbnail_is_served(service, done):
     assert all(body.closed for body in service.objects.bodies)
 
 
-def test_head_says_the_same_without_the_bytes(service, done):
+def test_head_says_the_same_without_the_bytes(service: Any, done: Any) -> None:
     job_id, _ = done
     get, head = service.get(f"/thumbnails/{job_id}"), service.request("HEAD", f"/thumbnails/{job_id}")
     assert head.status_code == 200
@@ -43,16 +45,18 @@ def test_head_says_the_same_without_the_bytes(service, done):
 
 
 @pytest.mark.parametrize("path", ["/thumbnails/123", "/thumbnails/NOT-A-NAME", "/thumbnails/123/default"])
-def test_an_invalid_or_unknown_id_is_404(service, problem, path):
+def test_an_invalid_or_unknown_id_is_404(service: Any, problem: Any, path: Any) -> None:
     problem(service.get(path), 404, "ThumbnailNotFound")
 
 
-def test_a_thumbnail_that_is_not_there_yet_is_404_and_not_cached(service, problem, jpeg):
+def test_a_thumbnail_that_is_not_there_yet_is_404_and_not_cached(
+    service: Any, problem: Any, jpeg: bytes
+) -> None:
     job_id = service.upload(jpeg).json["id"]
     problem(service.get(f"/thumbnails/{job_id}"), 404, "ThumbnailNotFound")
 
 
-def test_a_thumbnail_whose_object_is_gone_is_404(service, problem, done):
+def test_a_thumbnail_whose_object_is_gone_is_404(service: Any, problem: Any, done: Any) -> None:
     job_id, output = done
     del service.objects.objects[output.object_key]
     result = service.get(f"/thumbnails/{job_id}")
@@ -63,7 +67,7 @@ def test_a_thumbnail_whose_object_is_gone_is_404(service, problem, done):
 
 
 @pytest.mark.parametrize("tags", ['"{etag}"', 'W/"{etag}"', '"other", "{etag}"', "*"])
-def test_if_none_match_is_304_without_the_store(service, done, tags):
+def test_if_none_match_is_304_without_the_store(service: Any, done: Any, tags: Any) -> None:
     job_id, output = done
     service.objects.calls.clear()
     tag = tags.format(etag=output.etag)
@@ -74,12 +78,12 @@ def test_if_none_match_is_304_without_the_store(service, done, tags):
     assert service.objects.calls == []
 
 
-def test_another_tag_gets_the_whole(service, done):
+def test_another_tag_gets_the_whole(service: Any, done: Any) -> None:
     job_id, _ = done
     assert service.get(f"/thumbnails/{job_id}", headers={"If-None-Match": '"x"'}).status_code == 200
 
 
-def test_if_match(service, problem, done):
+def test_if_match(service: Any, problem: Any, done: Any) -> None:
     job_id, output = done
     path = f"/thumbnails/{job_id}"
     assert service.get(path, headers={"If-Match": f'"{output.etag}"'}).status_code == 200
@@ -98,7 +102,7 @@ def test_if_match(service, problem, done):
         ("bytes=5-5", 5, 5),
     ],
 )
-def test_a_range(service, done, range_, first, last):
+def test_a_range(service: Any, done: Any, range_: Any, first: Any, last: Any) -> None:
     job_id, _ = done
     result = service.get(f"/thumbnails/{job_id}", headers={"Range": range_})
     assert result.status_code == 206
@@ -108,7 +112,7 @@ def test_a_range(service, done, range_, first, last):
 
 
 @pytest.mark.parametrize("range_", ["bytes=1024-", "bytes=5000-6000", "bytes=-0"])
-def test_a_range_past_the_end_is_416(service, problem, done, range_):
+def test_a_range_past_the_end_is_416(service: Any, problem: Any, done: Any, range_: Any) -> None:
     job_id, _ = done
     result = service.get(f"/thumbnails/{job_id}", headers={"Range": range_})
     problem(result, 416, "RangeNotSatisfiable")
@@ -118,13 +122,13 @@ def test_a_range_past_the_end_is_416(service, problem, done, range_):
 @pytest.mark.parametrize(
     "range_", ["bytes=0-1,5-6", "lines=1-2", "bytes=", "bytes=-", "bytes=9-5", "bytes=a-b"]
 )
-def test_what_is_no_single_range_gets_the_whole(service, done, range_):
+def test_what_is_no_single_range_gets_the_whole(service: Any, done: Any, range_: Any) -> None:
     job_id, _ = done
     result = service.get(f"/thumbnails/{job_id}", headers={"Range": range_})
     assert (result.status_code, result.content) == (200, CONTENT)
 
 
-def test_if_range(service, done):
+def test_if_range(service: Any, done: Any) -> None:
     job_id, output = done
     path, range_ = f"/thumbnails/{job_id}", {"Range": "bytes=0-9"}
     assert service.get(path, headers=range_ | {"If-Range": f'"{output.etag}"'}).status_code == 206
@@ -135,7 +139,7 @@ def test_if_range(service, done):
     )
 
 
-def test_a_range_of_an_object_that_was_written_anew_is_the_whole_new_one(service, done):
+def test_a_range_of_an_object_that_was_written_anew_is_the_whole_new_one(service: Any, done: Any) -> None:
     job_id, output = done
     facts, _ = service.objects.objects[output.object_key]
     fresh = b"other bytes"
@@ -146,7 +150,7 @@ def test_a_range_of_an_object_that_was_written_anew_is_the_whole_new_one(service
     assert result.headers["etag"] == '"new-etag"'
 
 
-def test_each_output_and_format_has_an_address(service, jpeg):
+def test_each_output_and_format_has_an_address(service: Any, jpeg: bytes) -> None:
     job_id = service.upload(jpeg).json["id"]
     outputs = []
     for name, format_ in (("small", "webp"), ("small", "jpeg"), ("large", "auto")):
@@ -178,13 +182,13 @@ def test_each_output_and_format_has_an_address(service, jpeg):
     ]
 
 
-def test_a_content_type_that_is_not_ours_is_never_served(service, jpeg):
+def test_a_content_type_that_is_not_ours_is_never_served(service: Any, jpeg: bytes) -> None:
     job_id = service.upload(jpeg).json["id"]
     service.finish(job_id, content_type="text/html")
     assert service.get(f"/thumbnails/{job_id}").headers["content-type"] == "application/octet-stream"
 
 
-def test_a_file_name_cannot_break_the_header(service, jpeg):
+def test_a_file_name_cannot_break_the_header(service: Any, jpeg: bytes) -> None:
     job_id = service.upload(jpeg, name="ä\u00e9 %22;x=y.jpg").json["id"]
     service.finish(job_id)
     disposition = service.get(f"/thumbnails/{job_id}").headers["content-disposition"]
@@ -193,20 +197,22 @@ def test_a_file_name_cannot_break_the_header(service, jpeg):
     assert disposition.isascii()
 
 
-def test_a_store_that_is_away_is_503(service, problem, done):
+def test_a_store_that_is_away_is_503(service: Any, problem: Any, done: Any) -> None:
     job_id, _ = done
     service.objects.failures["get"] = [ObjectStoreUnavailable()]
     problem(service.get(f"/thumbnails/{job_id}"), 503, "ObjectStoreUnavailable")
 
 
-def test_a_store_that_breaks_before_the_first_byte_is_503(service, problem, done):
+def test_a_store_that_breaks_before_the_first_byte_is_503(service: Any, problem: Any, done: Any) -> None:
     job_id, _ = done
     service.objects.breaks_after = 0
     problem(service.get(f"/thumbnails/{job_id}"), 503, "ObjectStoreUnavailable")
     assert all(body.closed for body in service.objects.bodies)
 
 
-def test_a_store_that_breaks_later_ends_the_connection_and_gives_the_body_back(service, jpeg):
+def test_a_store_that_breaks_later_ends_the_connection_and_gives_the_body_back(
+    service: Any, jpeg: bytes
+) -> None:
     job_id = service.upload(jpeg).json["id"]
     service.finish(job_id, thumbnail=bytes(1_000_000))
     service.objects.breaks_after = 300_000
