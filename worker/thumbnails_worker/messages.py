@@ -17,6 +17,10 @@ from thumbnails_contract.wire import Limits
 MAX_MESSAGE_BYTES: Final = 128 * 1024
 MAX_FILES: Final = 253  # SCM_MAX_FD of Linux
 
+_CONTENT_TYPES: Final = frozenset(
+    f"image/{format_.value}" for format_ in Format if format_ is not Format.AUTO
+)
+
 
 @dataclass(frozen=True, slots=True)
 class RenderRequest:
@@ -80,20 +84,23 @@ class RenderReply:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """From the datagram. Raises ValueError, TypeError or KeyError for anything else."""
-        fields = json.loads(data)
-        source, error = fields.get("source"), fields.get("error")
-        return cls(
-            source=_source(source) if source is not None else None,
-            pictures=tuple(
-                Picture(_count(width), _count(height), _count(frames), _text(content_type))
-                for width, height, frames, content_type in fields["pictures"]
-            ),
-            error=ErrorFacts(_text(error[0]), _text(error[1])) if error is not None else None,
-            retry=bool(fields["retry"]),
-            seconds=float(fields["seconds"]),
-            detail=_text(fields["detail"]),
-        )
+        """From the datagram. Raises ValueError for anything else, whatever it is."""
+        try:
+            fields = json.loads(data)
+            source, error = fields.get("source"), fields.get("error")
+            return cls(
+                source=_source(source) if source is not None else None,
+                pictures=tuple(
+                    Picture(_count(width), _count(height), _count(frames), _content_type(content_type))
+                    for width, height, frames, content_type in fields["pictures"]
+                ),
+                error=ErrorFacts(_text(error[0]), _text(error[1])) if error is not None else None,
+                retry=bool(fields["retry"]),
+                seconds=_seconds(fields["seconds"]),
+                detail=_text(fields["detail"]),
+            )
+        except (AttributeError, KeyError, TypeError, RecursionError) as error:
+            raise ValueError("not a reply") from error
 
 
 def _source(data: Mapping[str, Any]) -> SourceFacts:
@@ -116,3 +123,15 @@ def _text(value: object) -> str:
     if not isinstance(value, str) or not value.isascii():
         raise ValueError("not an ASCII text")
     return value
+
+
+def _seconds(value: object) -> float:
+    if not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise ValueError("not a duration")
+    return float(value)
+
+
+def _content_type(value: object) -> str:
+    if value not in _CONTENT_TYPES:
+        raise ValueError("not one of our content types")
+    return str(value)

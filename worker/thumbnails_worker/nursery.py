@@ -38,9 +38,13 @@ class Nursery:
     """The supervisor's end."""
 
     def __init__(self, connection: socket.socket, pid: int) -> None:
-        self.pid = pid
+        self._pid = pid
         self._connection = connection
         self._lock = threading.Lock()
+
+    def is_alive(self) -> bool:
+        """Whether the process is there; to be asked by the thread that started it."""
+        return os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
     def spawn(self, memory_bytes: int) -> Renderer:
         """A new renderer, with a hard limit of memory. Raises NurseryLost."""

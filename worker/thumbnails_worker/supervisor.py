@@ -34,6 +34,7 @@ from .settings import MIB, Settings
 from .store import Store, StoreAway
 
 EXIT_DONE: Final = 0
+EXIT_FAILED: Final = 1
 EXIT_OPERATOR_LOST: Final = 3
 EXIT_NURSERY_LOST: Final = 4
 
@@ -99,6 +100,7 @@ class Supervisor:
         self._draining = False  # takes no more items
         self._leaving = False  # a signal came, or time is up: finish nothing that takes long
         self._lost = False  # the nursery
+        self._failed = False  # one of the threads, which must not happen
 
     def run(self) -> int:
         """Work until there is a reason to end; gives the exit code.
@@ -124,10 +126,14 @@ class Supervisor:
         """What the main thread checks a few times a second."""
         now = time.monotonic()
         settings = self._settings
+        if self._lost or not self._nursery.is_alive():
+            _log.error("the fork server ended; a worker cannot go on without it")
+            self._leave()
+            return EXIT_NURSERY_LOST
+        if self._failed:
+            self._leave()
+            return EXIT_FAILED
         with self._state:
-            if self._lost:
-                _log.error("the fork server ended; a worker cannot go on without it")
-                return EXIT_NURSERY_LOST
             if now - self._answered > settings.operator_lost_seconds:
                 _log.error("no answer from the operator for too long; this worker ends")
                 return EXIT_OPERATOR_LOST
@@ -381,7 +387,7 @@ class Supervisor:
             seat.killed_for = outcome.KilledFor.DEADLINE
         except OSError as error:
             _log.debug("the renderer's connection broke", extra={"detail": type(error).__name__})
-        except (ValueError, TypeError, KeyError):
+        except ValueError:
             _log.exception("a renderer's reply cannot be read", extra=_about(held))
         _close(files)
         return None, []
@@ -454,7 +460,15 @@ class Supervisor:
             self._state.notify_all()
 
     def _start(self, name: str, life: Callable[[], None]) -> None:
-        threading.Thread(target=life, name=name, daemon=True).start()
+        def guarded() -> None:
+            try:
+                life()
+            except Exception:  # noqa: BLE001 - whatever it is, the worker ends
+                # A worker that lacks a thread would hold items and never finish them.
+                _log.exception("the thread '%s' failed", name)
+                self._failed = True
+
+        threading.Thread(target=guarded, name=name, daemon=True).start()
 
 
 def _check_reply(reply: RenderReply, files: int, outputs: int) -> None:

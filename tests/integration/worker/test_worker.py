@@ -180,7 +180,7 @@ def test_a_renderer_has_no_network_no_environment_and_no_rights(
     operator.add("one", picture())
     assert operator.result("one").outputs
     (pid,) = eventually(worker.renderers)
-    files = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+    files = [str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir()]
     assert len([file for file in files if file.startswith("socket:")]) == 1
     sockets = Path(f"/proc/{pid}/net/unix").read_text("ascii")
     assert all(file[8:-1] in sockets for file in files if file.startswith("socket:"))
@@ -211,7 +211,7 @@ def test_a_dropped_item_gives_no_result_and_frees_its_renderer(
     operator.add("next", picture())
     assert operator.result("next").outputs
     assert "unwanted" not in operator.results
-    assert "unwanted" not in operator.requests[-1].poll.holding if operator.requests[-1].poll else True
+    assert eventually(worker.renderers) != [pid]
 
 
 def test_stop_finishes_what_is_held_and_ends(operator: Any, start: Start) -> None:
@@ -264,9 +264,7 @@ def test_a_worker_without_its_nursery_ends(operator: Any, start: Start, eventual
     operator.wait_for(lambda: operator.requests)
     eventually(worker.renderers)
     os.kill(worker.nursery(), signal.SIGKILL)
-    operator.add("one", picture())
-    operator.add("two", picture(), account="another")
-    assert worker.process.wait(60) != 0
+    assert worker.process.wait(60) == 4
 
 
 def test_a_worker_that_hears_from_no_operator_ends(operator: Any, start: Start) -> None:
@@ -275,7 +273,9 @@ def test_a_worker_that_hears_from_no_operator_ends(operator: Any, start: Start) 
     assert worker.process.wait(60) == 3
 
 
-def test_results_are_kept_while_the_operator_is_away(operator: Any, start: Start) -> None:
+def test_results_are_kept_while_the_operator_is_away(
+    operator: Any, start: Start, eventually: Eventually
+) -> None:
     start()
     operator.held_back.add("/originals/one")
     operator.add("one", picture())
@@ -283,10 +283,10 @@ def test_results_are_kept_while_the_operator_is_away(operator: Any, start: Start
     operator.change(exchange_status=503, held_back=set())
     operator.wait_for(lambda: operator.thumbnails)
     tries = len(operator.tokens)
-    operator.wait_for(lambda: operator.exchange_status == 503 and operator.thumbnails)
+    eventually(lambda: len(operator.tokens) > tries)
+    assert not operator.results
     operator.change(exchange_status=200)
     assert operator.result("one").outputs
-    assert len(operator.tokens) > tries
 
 
 def test_answers_of_an_earlier_leader_count_for_nothing(

@@ -1,5 +1,6 @@
 """Decides from a file's header alone whether a picture is within what may be decoded here."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,15 +58,20 @@ def check_memory(needed_bytes: int, available_bytes: int | None) -> None:
         )
 
 
-def check_output(size: Size, limits: Limits, frames: int = 1, available_bytes: int | None = None) -> None:
-    """Raise OutputTooLarge when a thumbnail would be over a limit, or its frames over the memory."""
+def check_output(size: Size, limits: Limits) -> None:
+    """Raise OutputTooLarge when a thumbnail would be over the limit."""
     width, height = size
     if max(width, height) > limits.output_side:
         raise OutputTooLarge(
             f"The thumbnail would measure {width} x {height}; a side may have {limits.output_side} pixels."
         )
-    if available_bytes is not None and width * height * 4 * frames > available_bytes:
+
+
+def check_animations(sizes: Iterable[Size], frames: int, available_bytes: int | None) -> None:
+    """Raise OutputTooLarge when the frames of all animated thumbnails together exceed the memory."""
+    needed_bytes = sum(width * height * 4 * frames for width, height in sizes)
+    if available_bytes is not None and needed_bytes > available_bytes:
         raise OutputTooLarge(
-            f"The thumbnail's {frames} frames of {width} x {height} pixels do not fit into a worker's memory;"
-            " ask for a smaller one, or for a still picture."
+            f"The {frames} frames of the animated thumbnails need {needed_bytes // MIB} MiB of memory;"
+            f" a worker has {available_bytes // MIB} MiB. Ask for smaller ones, or for still pictures."
         )

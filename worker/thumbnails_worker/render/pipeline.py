@@ -22,7 +22,7 @@ from .colour import to_srgb
 from .compose import compose, is_opaque, parse_background
 from .encode import WITH_ALPHA, WITH_FRAMES, Encoded, Recipe, encode
 from .geometry import Placement, Size, anchor_of, place, slack
-from .limits import check_output
+from .limits import check_animations, check_output
 from .modes import GREY_MODES, to_working
 from .orient import to_stored, turn, turn_size
 from .resize import Resize
@@ -73,10 +73,11 @@ def render(
     header = opened.header
     displayed = turn_size(header.size, orientation)
     facts = SourceFacts(header.format.value, *displayed, header.frames, len(data))
-    plans = [_plan(item, displayed, header.format, header.frames, limits, available_bytes) for item in wanted]
+    plans = [_plan(item, displayed, header.format, header.frames, limits) for item in wanted]
     exif = decode.read_exif(opened) if any(p.wanted.output.metadata is Metadata.KEEP for p in plans) else None
 
     still, moving = [p for p in plans if not p.animated], [p for p in plans if p.animated]
+    check_animations([p.placement.canvas for p in moving], header.frames, available_bytes)
     done: dict[int, Encoded] = {}
     if still:
         whole = (max(p.placement.whole[0] for p in still), max(p.placement.whole[1] for p in still))
@@ -107,13 +108,12 @@ def _plan(
     source: SourceFormat,
     frames: int,
     limits: Limits,
-    available_bytes: int | None,
 ) -> _Plan:
     output = wanted.output
     placement = place(displayed, output, anchor_of(output.position))
     format_ = Format(source.value) if wanted.format is Format.AUTO else wanted.format
     animated = frames > 1 and output.animated and format_ in WITH_FRAMES
-    check_output(placement.canvas, limits, frames if animated else 1, available_bytes)
+    check_output(placement.canvas, limits)
     return _Plan(wanted, placement, animated)
 
 
