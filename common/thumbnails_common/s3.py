@@ -6,11 +6,13 @@ memory; listings, deletions, buckets and presigned forms are the client's. Nothi
 `minio`: that takes a quarter of a second.
 """
 
+import contextlib
 import hashlib
 import itertools
 import logging
 import random
 import re
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -43,6 +45,11 @@ _T = TypeVar("_T")
 _META: Final = "x-amz-meta-"
 _UNSIGNED: Final = "UNSIGNED-PAYLOAD"  # TLS or loopback guards the body: hashing it would cost more
 _BLOCK_BYTES: Final = 262_144
+# Servers take a body as fast as it comes, into memory: many large ones at once would fill it (SeaweedFS
+# took 7 GB for 50 of 100 MB) and, sharing one disk, all would miss their timeouts. So few at once.
+_LARGE_BYTES: Final = 8_388_608
+_LARGE_WAIT_SECONDS: Final = 300.0
+_SLOWEST_BYTES_PER_SECOND: Final = 5_000_000
 _DELETE_BATCH: Final = 1_000  # the most that S3's DeleteObjects takes
 _BUCKET_TRUST_SECONDS: Final = 5.0  # how long a bucket that answered is taken to be there
 _CHECK_TIMEOUT: Final = urllib3.Timeout(connect=1.0, read=3.0)
@@ -96,6 +103,7 @@ class S3ObjectStore:
             http_client=http,
         )
         self._bucket_seen = float("-inf")
+        self._large_puts = threading.BoundedSemaphore(settings.large_puts)
 
     def close(self) -> None:
         """Close the connections that are not in use."""
@@ -138,13 +146,17 @@ class S3ObjectStore:
         headers.update({_META + name: value for name, value in (metadata or {}).items()})
         if only_if_absent:
             headers["If-None-Match"] = "*"
+        timeout = urllib3.Timeout(
+            connect=self._settings.connect_timeout_seconds,
+            read=self._settings.read_timeout_seconds + length / _SLOWEST_BYTES_PER_SECOND,
+        )
         uncertain = False
 
         def write() -> str:
             nonlocal uncertain
             data.seek(start)
             try:
-                response = self._send("PUT", key, headers, body=_Exactly(data, length))
+                response = self._send("PUT", key, headers, body=_Exactly(data, length), timeout=timeout)
             except _TransientError as error:
                 uncertain = uncertain or error.uncertain
                 raise
@@ -155,7 +167,8 @@ class S3ObjectStore:
                 return facts.etag
             return _etag(response)
 
-        return self._retrying("put", write)
+        with self._turn(length):
+            return self._retrying("put", write)
 
     def head(self, key: str) -> ObjectFacts:
         """What is known of one object. Raises NoSuchObject."""
@@ -294,6 +307,20 @@ class S3ObjectStore:
         except (HTTPError, OSError) as error:
             raise _TransientError(type(error).__name__, uncertain=True) from None
         raise self._failure(response.status, code, key)
+
+    @contextlib.contextmanager
+    def _turn(self, length: int) -> Iterator[None]:
+        """Few large bodies at once; small ones pass by. Raises ObjectStoreUnavailable after a long wait."""
+        if length <= _LARGE_BYTES:
+            yield
+            return
+        if not self._large_puts.acquire(timeout=_LARGE_WAIT_SECONDS):
+            _log.warning("object store: a large put waited %d s for its turn", _LARGE_WAIT_SECONDS)
+            raise ObjectStoreUnavailable
+        try:
+            yield
+        finally:
+            self._large_puts.release()
 
     def _head(self, key: str) -> ObjectFacts:
         return _facts(key, self._send("HEAD", key))

@@ -15,7 +15,8 @@ class S3Settings:
     """One bucket of one S3 server, addressed path-style.
 
     A call is tried again until `retry_seconds` have passed; a try that is under way then may take
-    `read_timeout_seconds` more. `ca_file` verifies an `https` endpoint in place of the system's CAs.
+    `read_timeout_seconds` more (and a second for each 5 MB that it writes). `ca_file` verifies an
+    `https` endpoint in place of the system's CAs.
     """
 
     endpoint: str
@@ -28,6 +29,7 @@ class S3Settings:
     read_timeout_seconds: float = 20.0
     retry_seconds: float = 10.0
     connections: int = 64  # that are kept open; more are made when needed
+    large_puts: int = 4  # of more than 8 MiB, under way at once; others wait their turn
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.endpoint)
@@ -56,8 +58,9 @@ class S3Settings:
         for name in ("connect_timeout_seconds", "read_timeout_seconds", "retry_seconds"):
             if text := env.get(prefix + name.upper()):
                 given[name] = _positive(prefix + name.upper(), text, float)
-        if text := env.get(f"{prefix}CONNECTIONS"):
-            given["connections"] = _positive(f"{prefix}CONNECTIONS", text, int)
+        for name in ("connections", "large_puts"):
+            if text := env.get(prefix + name.upper()):
+                given[name] = _positive(prefix + name.upper(), text, int)
         access_key, secret_key = _secret(env, f"{prefix}ACCESS_KEY"), _secret(env, f"{prefix}SECRET_KEY")
         try:
             return cls(endpoint, access_key, secret_key, **given)  # type: ignore[arg-type]  # checked above

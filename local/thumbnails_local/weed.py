@@ -47,6 +47,7 @@ _PORT_TRIES: Final = 5
 _PORT_PAUSE_SECONDS: Final = 0.2
 _PROBE_KEY: Final = "probes/start"
 _POLL_SECONDS: Final = 0.02
+_MEMORY_TARGET: Final = "512MiB"  # above it, Go collects harder: no limit that could fail a request
 _LOG_BYTES: Final = 1_000_000
 _TAIL_LINES: Final = 60
 
@@ -294,7 +295,11 @@ class _Child:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 cwd=self._folder,
-                env={"HOME": str(self._folder), "TMPDIR": str(self._folder / "tmp")},
+                env={
+                    "HOME": str(self._folder),
+                    "TMPDIR": str(self._folder / "tmp"),
+                    "GOMEMLIMIT": _MEMORY_TARGET,
+                },
                 text=True,
                 errors="replace",
                 start_new_session=True,  # Ctrl-C is for us: it must outlive those who still write

@@ -1,15 +1,19 @@
 """What the S3 adapter does when a server answers badly: which failures are tried again, and how they end."""
 
+import contextlib
 import hashlib
 import io
 import logging
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from thumbnails_common.objectstore import NoSuchObject, ObjectExists
 from thumbnails_common.s3 import S3ObjectStore
+from thumbnails_common.s3_settings import S3Settings
 from thumbnails_contract.errors import InvalidRequest, ObjectStoreUnavailable
 
 Answer = Callable[..., bytes]
@@ -233,3 +237,33 @@ def test_no_failure_tells_a_url_or_a_key(
     assert "the-secret-key" not in caplog.text
     assert "Signature" not in caplog.text
     assert "the-secret-key" not in repr(store)
+
+
+def test_large_bodies_take_turns_and_small_ones_pass_by(server: Any, answer: Answer) -> None:
+    large = 8_388_609
+    reading, go_on = threading.Event(), threading.Event()
+
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            reading.set()
+            assert go_on.wait(60)
+            return super().read(size)
+
+    class Watched(io.BytesIO):
+        read_while_waiting = False
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            self.read_while_waiting |= not go_on.is_set()
+            return super().read(size)
+
+    server.answers = [answer(200, ETag='"e"')] * 3
+    settings = S3Settings(server.url, "key", "secret", large_puts=1)
+    second = Watched(bytes(large))
+    with contextlib.closing(S3ObjectStore(settings)) as store, ThreadPoolExecutor(2) as threads:
+        first_done = threads.submit(store.put, "first", Slow(bytes(large)), large)
+        assert reading.wait(60)
+        second_done = threads.submit(store.put, "second", second, large)
+        assert put(store) == "e", "a small one has its answer while the large ones wait"
+        go_on.set()
+        assert (first_done.result(60), second_done.result(60)) == ("e", "e")
+    assert not second.read_while_waiting
