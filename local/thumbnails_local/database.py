@@ -16,19 +16,28 @@ SCHEMA_VERSION: Final = 1
 # deletion is a revision that is replaced by itself, so it is no state at any time. Thus a list "as of"
 # a resourceVersion and a watch from one both read this one table, and a document is written once. A
 # second index would cost each write a page more.
-_SCHEMA: Final = """
-CREATE TABLE revisions (
-  resource_version INTEGER PRIMARY KEY,
-  type TEXT NOT NULL,
-  namespace TEXT NOT NULL,
-  name TEXT NOT NULL,
-  replaced_by INTEGER,
-  document TEXT NOT NULL
-) STRICT;
-CREATE INDEX named ON revisions (namespace, name, replaced_by);
-CREATE TABLE compaction (horizon INTEGER NOT NULL) STRICT;
-INSERT INTO compaction VALUES (0);
-"""
+_SCHEMA: Final = (
+    """
+    CREATE TABLE revisions (
+      resource_version INTEGER PRIMARY KEY,
+      type TEXT NOT NULL,
+      namespace TEXT NOT NULL,
+      name TEXT NOT NULL,
+      replaced_by INTEGER,
+      document TEXT NOT NULL
+    ) STRICT
+    """,
+    "CREATE INDEX named ON revisions (namespace, name, replaced_by)",
+    """
+    CREATE TRIGGER replacing AFTER INSERT ON revisions BEGIN
+      UPDATE revisions SET replaced_by = new.resource_version
+      WHERE namespace = new.namespace AND name = new.name
+        AND replaced_by IS NULL AND resource_version < new.resource_version;
+    END
+    """,
+    "CREATE TABLE compaction (horizon INTEGER NOT NULL) STRICT",
+    "INSERT INTO compaction VALUES (0)",
+)
 
 _MAX_IDLE_CONNECTIONS: Final = 8
 
@@ -156,7 +165,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
             retry_after_seconds=None,
         )
     if version == 0:
-        for statement in _SCHEMA.split(";"):
+        for statement in _SCHEMA:
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute("COMMIT")

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 
 from thumbnails_common.jobstore import Document, Expired, JobStore, WatchEventType
@@ -32,6 +33,9 @@ class JobFeed:
         self._loop = loop
         self._listed = listed
         self._changed = changed
+        self._calls: deque[tuple[Callable[..., None], tuple[object, ...]]] = deque()
+        self._scheduled = False
+        self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="job-feed", daemon=True)
 
@@ -79,5 +83,18 @@ class JobFeed:
         return version
 
     def _call(self, function: Callable[..., None], *args: object) -> None:
+        """Have `function` called on the loop, in order; the loop is woken once for all that wait."""
+        self._calls.append((function, args))
+        with self._lock:
+            if self._scheduled:
+                return
+            self._scheduled = True
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is interested any more
-            self._loop.call_soon_threadsafe(function, *args)
+            self._loop.call_soon_threadsafe(self._on_loop)
+
+    def _on_loop(self) -> None:
+        with self._lock:
+            self._scheduled = False
+        while self._calls:
+            function, args = self._calls.popleft()
+            function(*args)

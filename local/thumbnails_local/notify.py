@@ -11,11 +11,13 @@ import os
 import secrets
 import select
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 _DRAIN_BYTES = 65_536
+_TICK_NS = 100_000_000
 
 
 class Bell:
@@ -62,24 +64,58 @@ class Bell:
         self.close()
 
 
-def ring_all(directory: Path) -> None:
-    """Wake every watcher of this folder, and remove the pipes of those that died."""
-    for name in os.listdir(directory):  # noqa: PTH208 - called for every commit: half the time of iterdir
-        if name.startswith("."):
-            continue
-        path = f"{directory}/{name}"
-        try:
-            fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except FileNotFoundError:
-            continue  # closed since
-        except OSError as error:
-            if error.errno != errno.ENXIO:
-                raise
-            with suppress(FileNotFoundError):
-                os.unlink(path)  # noqa: PTH108 - see above
-            continue
-        try:
-            with suppress(BlockingIOError, BrokenPipeError):
-                os.write(fd, b"\0")
-        finally:
-            os.close(fd)
+class Ringer:
+    """Rings every bell of a folder, from any thread of this process."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = str(directory)
+        self._lock = threading.Lock()
+        self._seen_ns = 0  # the folder's mtime when its pipes were opened; 0: look again
+        self._pipes: dict[str, int] = {}
+
+    def ring(self) -> None:
+        """Wake every watcher. Called for every commit, hence with as few calls to the kernel as can be."""
+        with self._lock:
+            if os.stat(self._directory).st_mtime_ns != self._seen_ns:  # noqa: PTH116 - for its speed
+                self._open_pipes()
+            for name, fd in list(self._pipes.items()):
+                try:
+                    os.write(fd, b"\0")
+                except BlockingIOError:
+                    continue  # it has not looked for long, and will
+                except BrokenPipeError:
+                    self._drop(name)  # closed, or dead
+
+    def close(self) -> None:
+        """Let go of the pipes."""
+        with self._lock:
+            self._seen_ns = 0
+            for name in list(self._pipes):
+                self._drop(name, unlink=False)
+
+    def _open_pipes(self) -> None:
+        changed_ns = os.stat(self._directory).st_mtime_ns  # noqa: PTH116
+        for name in os.listdir(self._directory):  # noqa: PTH208
+            if name.startswith(".") or name in self._pipes:
+                continue
+            path = f"{self._directory}/{name}"
+            try:
+                self._pipes[name] = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue  # closed since
+            except OSError as error:
+                if error.errno != errno.ENXIO:
+                    raise
+                self._unlink(path)  # nobody reads it: its watcher died
+        # The clock of a file system is coarse: what comes within the same tick leaves the same mtime.
+        settled = time.time_ns() - changed_ns > _TICK_NS
+        self._seen_ns = changed_ns if settled else 0
+
+    def _drop(self, name: str, *, unlink: bool = True) -> None:
+        os.close(self._pipes.pop(name))
+        if unlink:
+            self._unlink(f"{self._directory}/{name}")
+
+    def _unlink(self, path: str) -> None:
+        with suppress(FileNotFoundError):
+            os.unlink(path)  # noqa: PTH108

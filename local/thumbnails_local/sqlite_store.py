@@ -5,6 +5,7 @@ reports what another one wrote, within a millisecond or so (`notify.py`).
 """
 
 import json
+import logging
 import time
 import uuid
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -14,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from sqlite3 import Connection
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from thumbnails_common.jobstore import (
     AlreadyExists,
@@ -33,7 +34,9 @@ from thumbnails_contract.timestamps import format_time
 
 from .admission import Admission, is_qualified_name
 from .database import Database
-from .notify import Bell, ring_all
+from .notify import Bell, Ringer
+
+_log = logging.getLogger(__name__)
 
 Rows = list[tuple[str, str, str]]
 Revisions = list[tuple[int, str, str, str]]
@@ -45,10 +48,18 @@ _EVENTS_A_READ: Final = 256
 # How long a wake-up that got lost can delay an event.
 _FALLBACK_SECONDS: Final = 0.25
 
+# Always one row: the newest resourceVersion of all, and the job as it is now, or nulls. Each statement
+# lets go of the interpreter's lock, and with many threads it is getting it back that takes time.
 _SELECT_LIVE: Final = (
-    "SELECT resource_version, document FROM revisions "
-    "WHERE namespace = ? AND name = ? AND replaced_by IS NULL"
+    "SELECT (SELECT coalesce(max(resource_version), ?) FROM revisions), resource_version, document "
+    "FROM (SELECT 1) LEFT JOIN revisions ON namespace = ? AND name = ? AND replaced_by IS NULL"
 )
+
+
+class _Row(NamedTuple):
+    newest: int
+    version: int | None
+    text: str | None
 
 
 class SqliteJobStore:
@@ -82,6 +93,7 @@ class SqliteJobStore:
         except OSError as error:
             raise JobStoreUnavailable("The folder that holds the jobs cannot be written.") from error
         self._database = Database(path, durable=durable, busy_timeout_seconds=busy_timeout_seconds)
+        self._ringer = Ringer(self._watchers)
         self._lock = Lock()
         self._closed = False
         self._watches: set[_Watch] = set()
@@ -99,10 +111,11 @@ class SqliteJobStore:
         }
         namespace, name = metadata["namespace"], metadata["name"]
         with self._database.writing() as connection:
-            if connection.execute(_SELECT_LIVE, (namespace, name)).fetchone():
+            row = _look_up(connection, namespace, name)
+            if row.version is not None:
                 raise AlreadyExists(f'thumbnailjobs "{name}" already exists')
-            self._append(connection, WatchEventType.ADDED, document)
-        ring_all(self._watchers)
+            self._append(connection, WatchEventType.ADDED, document, row.newest + 1)
+        self._ring()
         return document
 
     def patch_spec(
@@ -133,12 +146,20 @@ class SqliteJobStore:
     ) -> None:
         """Delete a job, if it is the one given. Raises ObjectMissing, Conflict."""
         with self._database.writing() as connection:
-            version, document = self._live(connection, namespace, name)
+            row = _look_up(connection, namespace, name)
+            document = _read(row, name)
             if uid is not None and uid != document["metadata"]["uid"]:
                 raise Conflict(f'thumbnailjobs "{name}" is another one: its uid is not the one given')
-            _check_version(name, version, resource_version)
-            self._append(connection, WatchEventType.DELETED, document, replaces=version)
-        ring_all(self._watchers)
+            _check_version(name, row, resource_version)
+            self._append(connection, WatchEventType.DELETED, document, row.newest + 1)
+        self._ring()
+
+    def _ring(self) -> None:
+        try:
+            self._ringer.ring()
+        except OSError as error:
+            # What was written is written: watchers find it by themselves.
+            _log.warning("watchers cannot be woken: %s", error.strerror)
 
     def _revise(
         self,
@@ -148,29 +169,20 @@ class SqliteJobStore:
         revise: Callable[[Document], Document],
     ) -> Document:
         with self._database.writing() as connection:
-            version, old = self._live(connection, namespace, name)
-            _check_version(name, version, resource_version)
+            row = _look_up(connection, namespace, name)
+            old = _read(row, name)
+            _check_version(name, row, resource_version)
             new = revise(old)
             if new == old:
                 return old
-            self._append(connection, WatchEventType.MODIFIED, new, replaces=version)
-        ring_all(self._watchers)
+            self._append(connection, WatchEventType.MODIFIED, new, row.newest + 1)
+        self._ring()
         return new
 
     def _append(
-        self,
-        connection: Connection,
-        type_: WatchEventType,
-        document: Document,
-        *,
-        replaces: int | None = None,
+        self, connection: Connection, type_: WatchEventType, document: Document, version: int
     ) -> None:
-        """Write the next revision, and put its resourceVersion into the document."""
-        version = _newest(connection) + 1
-        if replaces is not None:
-            connection.execute(
-                "UPDATE revisions SET replaced_by = ? WHERE resource_version = ?", (version, replaces)
-            )
+        """Write the next revision (the last one's end is a trigger's work), and say in it which it is."""
         metadata = document["metadata"]
         metadata["resourceVersion"] = str(version)
         connection.execute(
@@ -199,7 +211,7 @@ class SqliteJobStore:
     def get(self, namespace: str, name: str) -> Document:
         """One job, as it is now. Raises ObjectMissing."""
         with self._database.connection() as connection:
-            return self._live(connection, namespace, name)[1]
+            return _read(_look_up(connection, namespace, name), name)
 
     def list(
         self,
@@ -257,12 +269,6 @@ class SqliteJobStore:
         ).fetchall()
         return rows
 
-    def _live(self, connection: Connection, namespace: str, name: str) -> tuple[int, Document]:
-        row = connection.execute(_SELECT_LIVE, (namespace, name)).fetchone()
-        if row is None:
-            raise ObjectMissing(f'thumbnailjobs "{name}" not found')
-        return row[0], json.loads(row[1])
-
     def check(self) -> None:
         """Return if the file can be read."""
         with self._database.connection() as connection:
@@ -318,6 +324,7 @@ class SqliteJobStore:
         for watch in watches:
             watch.close()
         self._database.close()
+        self._ringer.close()
 
 
 class _Watch(Generator[WatchEvent, None, None]):
@@ -407,8 +414,19 @@ class _Watch(Generator[WatchEvent, None, None]):
             self._store.forget(self)
 
 
-def _check_version(name: str, version: int, wanted: str | None) -> None:
-    if wanted is not None and wanted != str(version):
+def _look_up(connection: Connection, namespace: str, name: str) -> _Row:
+    return _Row(*connection.execute(_SELECT_LIVE, (_FIRST_VERSION, namespace, name)).fetchone())
+
+
+def _read(row: _Row, name: str) -> Document:
+    if row.text is None:
+        raise ObjectMissing(f'thumbnailjobs "{name}" not found')
+    document: Document = json.loads(row.text)
+    return document
+
+
+def _check_version(name: str, row: _Row, wanted: str | None) -> None:
+    if wanted is not None and wanted != str(row.version):
         raise Conflict(f'thumbnailjobs "{name}" has been modified; apply your changes to the latest version')
 
 

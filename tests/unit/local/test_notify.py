@@ -5,7 +5,7 @@ import threading
 import time
 from pathlib import Path
 
-from thumbnails_local.notify import Bell, ring_all
+from thumbnails_local.notify import Bell, Ringer
 
 LONG_SECONDS = 60.0
 
@@ -18,7 +18,7 @@ def waits(bell: Bell, seconds: float) -> float:
 
 def test_a_ring_wakes_every_watcher(tmp_path: Path) -> None:
     with Bell(tmp_path) as one, Bell(tmp_path) as two:
-        timer = threading.Timer(0.05, ring_all, (tmp_path,))
+        timer = threading.Timer(0.05, Ringer(tmp_path).ring)
         timer.start()
         assert waits(one, LONG_SECONDS) < LONG_SECONDS
         assert waits(two, LONG_SECONDS) < LONG_SECONDS
@@ -27,8 +27,8 @@ def test_a_ring_wakes_every_watcher(tmp_path: Path) -> None:
 
 def test_rings_before_the_wait_count_once(tmp_path: Path) -> None:
     with Bell(tmp_path) as bell:
-        ring_all(tmp_path)
-        ring_all(tmp_path)
+        Ringer(tmp_path).ring()
+        Ringer(tmp_path).ring()
         assert waits(bell, LONG_SECONDS) < LONG_SECONDS
         assert waits(bell, 0.05) >= 0.05
 
@@ -42,16 +42,37 @@ def test_a_watcher_that_never_looks_blocks_nobody(tmp_path: Path) -> None:
     with Bell(tmp_path) as bell:
         for _ in range(70_000):  # more bytes than a pipe holds
             bell.ring()
-        ring_all(tmp_path)
+        Ringer(tmp_path).ring()
         assert waits(bell, LONG_SECONDS) < LONG_SECONDS
+
+
+def test_a_ringer_finds_watchers_that_come_and_forgets_those_that_go(tmp_path: Path) -> None:
+    ringer = Ringer(tmp_path)
+    for _ in range(50):  # some of them within one tick of the file system's clock
+        with Bell(tmp_path) as bell:
+            ringer.ring()
+            assert waits(bell, LONG_SECONDS) < LONG_SECONDS
+    ringer.ring()
+    with Bell(tmp_path) as first:
+        time.sleep(0.15)  # until the folder counts as settled
+        ringer.ring()
+        ringer.ring()
+        first.wait(0)
+        with Bell(tmp_path) as second:
+            ringer.ring()
+            assert waits(first, LONG_SECONDS) < LONG_SECONDS
+            assert waits(second, LONG_SECONDS) < LONG_SECONDS
+    ringer.ring()
+    ringer.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_pipe_of_a_dead_watcher_goes_away(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "dead")
     with Bell(tmp_path):
-        ring_all(tmp_path)
+        Ringer(tmp_path).ring()
         assert len(list(tmp_path.iterdir())) == 1
-    ring_all(tmp_path)
+    Ringer(tmp_path).ring()
     assert list(tmp_path.iterdir()) == []
 
 
