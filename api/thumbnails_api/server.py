@@ -37,6 +37,7 @@ _RECEIVE_BYTES: Final = 256 * 1024
 _BODY_IN_MEMORY_BYTES: Final = 1 << 20
 _BODIES_IN_MEMORY_BYTES: Final = 24 << 20
 _CHUNKED_IN_MEMORY_BYTES: Final = 64 * 1024
+_ANSWER_IN_MEMORY_BYTES: Final = 256 * 1024
 _HEADER_BYTES: Final = 32 * 1024
 _LOOP_SECONDS: Final = 0.5
 _LINGER_SECONDS: Final = 5.0
@@ -225,6 +226,9 @@ class Server:
             max_request_header_size=_HEADER_BYTES,
             recv_bytes=_RECEIVE_BYTES,
             inbuf_overflow=_CHUNKED_IN_MEMORY_BYTES,
+            # A whole answer fits, on disk, so that a thread never waits for a client that reads slowly.
+            outbuf_high_watermark=settings.max_upload_bytes + _ANSWER_IN_MEMORY_BYTES,
+            outbuf_overflow=_ANSWER_IN_MEMORY_BYTES,
             asyncore_use_poll=True,
             # Clients that go away in the midst of an answer are no errors of ours.
             log_socket_errors=False,

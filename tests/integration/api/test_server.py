@@ -10,7 +10,7 @@ import requests
 
 # A GIF's header is all that the API looks at; the rest is as large as a test needs it.
 GIF = b"GIF89a\x0a\x00\x0a\x00\x00\x00\x00"
-JPEG_TYPE = {"Content-Type": "image/gif"}
+GIF_TYPE = {"Content-Type": "image/gif"}
 
 
 def picture(size: int) -> bytes:
@@ -35,7 +35,7 @@ def test_curl_s_form_upload(server: Any) -> None:
 @pytest.mark.parametrize("size", [13, 8_000, 200_000, 3_000_000])
 def test_a_raw_body_in_memory_and_on_disk(server: Any, size: Any) -> None:
     content = picture(size)
-    result = requests.post(f"{server.url}/images", data=content, headers=JPEG_TYPE, timeout=60)
+    result = requests.post(f"{server.url}/images", data=content, headers=GIF_TYPE, timeout=60)
     assert result.status_code == 201
     assert stored(server) == (size, hashlib.sha256(content).hexdigest())
 
@@ -44,7 +44,7 @@ def test_a_raw_body_in_memory_and_on_disk(server: Any, size: Any) -> None:
 def test_a_chunked_body(server: Any, size: Any) -> None:
     content = picture(size)
     chunks = (content[start : start + 70_000] for start in range(0, size, 70_000))
-    result = requests.post(f"{server.url}/images", data=chunks, headers=JPEG_TYPE, timeout=60)
+    result = requests.post(f"{server.url}/images", data=chunks, headers=GIF_TYPE, timeout=60)
     assert result.status_code == 201
     assert stored(server) == (size, hashlib.sha256(content).hexdigest())
 
@@ -85,7 +85,7 @@ def test_a_client_that_sends_far_too_much_reads_its_413(start_server: Any, chunk
         if chunked
         else content
     )
-    result = requests.post(f"{server.url}/images", data=data, headers=JPEG_TYPE, timeout=60)
+    result = requests.post(f"{server.url}/images", data=data, headers=GIF_TYPE, timeout=60)
     assert result.status_code == 413
     assert result.json()["reason"] == "PayloadTooLarge"
     assert server.objects.objects == {}
@@ -94,14 +94,14 @@ def test_a_client_that_sends_far_too_much_reads_its_413(start_server: Any, chunk
 
 def test_the_limit_itself_is_within_the_limit(start_server: Any) -> None:
     server = start_server(max_request_bytes=1_000_000)
-    result = requests.post(f"{server.url}/images", data=picture(1_000_000), headers=JPEG_TYPE, timeout=60)
+    result = requests.post(f"{server.url}/images", data=picture(1_000_000), headers=GIF_TYPE, timeout=60)
     assert result.status_code == 201
 
 
 def test_a_picture_over_its_own_limit_is_413(start_server: Any) -> None:
     server = start_server(max_upload_bytes=1_000_000)
     content = picture(1_000_001)
-    for options in ({"data": content, "headers": JPEG_TYPE}, {"files": {"image": content}}):
+    for options in ({"data": content, "headers": GIF_TYPE}, {"files": {"image": content}}):
         result = requests.post(f"{server.url}/images", timeout=60, **options)
         assert result.status_code == 413
         assert result.headers["Content-Type"] == "application/problem+json"
@@ -116,7 +116,7 @@ def test_bodies_beyond_the_spool_are_503_and_later_ones_are_taken(
 
     def post() -> None:
         results.append(
-            requests.post(f"{server.url}/images", data=picture(1_500_000), headers=JPEG_TYPE, timeout=100)
+            requests.post(f"{server.url}/images", data=picture(1_500_000), headers=GIF_TYPE, timeout=100)
         )
 
     first = threading.Thread(target=post)
@@ -144,7 +144,7 @@ def test_a_client_that_goes_away_in_mid_upload_gives_its_room_back(start_server:
             )
     deadline_tries = 200
     for _ in range(deadline_tries):
-        result = requests.post(f"{server.url}/images", data=picture(1_500_000), headers=JPEG_TYPE, timeout=60)
+        result = requests.post(f"{server.url}/images", data=picture(1_500_000), headers=GIF_TYPE, timeout=60)
         if result.status_code == 201:
             break
         assert result.status_code == 503
@@ -161,7 +161,7 @@ def test_slow_and_idle_clients_do_not_hold_others_up(start_server: Any, answer_o
     for connection in slow:
         connection.sendall(head + content[:50_000])
     assert (
-        requests.post(f"{server.url}/images", data=content, headers=JPEG_TYPE, timeout=60).status_code == 201
+        requests.post(f"{server.url}/images", data=content, headers=GIF_TYPE, timeout=60).status_code == 201
     )
     for connection in slow:
         connection.sendall(content[50_000:])
@@ -175,7 +175,7 @@ def test_slow_and_idle_clients_do_not_hold_others_up(start_server: Any, answer_o
 
 def test_waiting_requests_leave_threads_for_others(start_server: Any) -> None:
     server = start_server(threads=3, max_waiting_requests=2)
-    job_id = requests.post(f"{server.url}/images", data=picture(100), headers=JPEG_TYPE, timeout=60).json()[
+    job_id = requests.post(f"{server.url}/images", data=picture(100), headers=GIF_TYPE, timeout=60).json()[
         "id"
     ]
     answers = []
@@ -198,7 +198,7 @@ def test_waiting_requests_leave_threads_for_others(start_server: Any) -> None:
 
 
 def test_a_job_s_end_reaches_the_api_by_the_watch(server: Any, eventually: Any) -> None:
-    job_id = requests.post(f"{server.url}/images", data=picture(100), headers=JPEG_TYPE, timeout=60).json()[
+    job_id = requests.post(f"{server.url}/images", data=picture(100), headers=GIF_TYPE, timeout=60).json()[
         "id"
     ]
     server.finish(job_id, 5_000_000)
@@ -220,7 +220,7 @@ def test_a_job_s_end_reaches_the_api_by_the_watch(server: Any, eventually: Any) 
 
 
 def test_a_store_that_breaks_off_cuts_the_connection(server: Any, caplog: pytest.LogCaptureFixture) -> None:
-    job_id = requests.post(f"{server.url}/images", data=picture(100), headers=JPEG_TYPE, timeout=60).json()[
+    job_id = requests.post(f"{server.url}/images", data=picture(100), headers=GIF_TYPE, timeout=60).json()[
         "id"
     ]
     server.finish(job_id, 5_000_000)
@@ -237,7 +237,7 @@ def test_a_store_that_breaks_off_cuts_the_connection(server: Any, caplog: pytest
 
 
 def test_a_client_that_goes_away_while_it_is_served_gives_the_body_back(server: Any, eventually: Any) -> None:
-    job_id = requests.post(f"{server.url}/images", data=picture(100), headers=JPEG_TYPE, timeout=60).json()[
+    job_id = requests.post(f"{server.url}/images", data=picture(100), headers=GIF_TYPE, timeout=60).json()[
         "id"
     ]
     server.finish(job_id, 200_000_000)
@@ -248,8 +248,23 @@ def test_a_client_that_goes_away_while_it_is_served_gives_the_body_back(server: 
     eventually(server.objects.bodies[0].closed.is_set, "the body is closed")
 
 
+def test_clients_that_do_not_read_their_answer_leave_threads_for_others(start_server: Any) -> None:
+    server = start_server(threads=2, max_waiting_requests=1)
+    job_id = requests.post(f"{server.url}/images", data=picture(100), headers=GIF_TYPE, timeout=60).json()[
+        "id"
+    ]
+    server.finish(job_id, 30_000_000)
+    requests.get(f"{server.url}/jobs/{job_id}", headers={"Prefer": "wait=30"}, timeout=60)
+    stalled = [server.connect() for _ in range(4)]
+    for connection in stalled:
+        connection.sendall(b"GET /thumbnails/%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % job_id.encode())
+    assert requests.get(f"{server.url}/jobs/{job_id}", timeout=60).status_code == 200
+    for connection in stalled:
+        connection.close()
+
+
 def test_a_page_of_another_origin_cannot_post(server: Any) -> None:
-    headers = JPEG_TYPE | {"Origin": "https://example.org"}
+    headers = GIF_TYPE | {"Origin": "https://example.org"}
     result = requests.post(f"{server.url}/images", data=picture(100), headers=headers, timeout=60)
     assert result.status_code == 403
     assert result.json()["reason"] == "ForbiddenOrigin"
@@ -283,9 +298,7 @@ def test_stop_lets_a_running_upload_end(server: Any) -> None:
     results = []
 
     def post() -> None:
-        results.append(
-            requests.post(f"{server.url}/images", data=picture(100), headers=JPEG_TYPE, timeout=60)
-        )
+        results.append(requests.post(f"{server.url}/images", data=picture(100), headers=GIF_TYPE, timeout=60))
 
     upload = threading.Thread(target=post)
     upload.start()
