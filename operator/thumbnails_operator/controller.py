@@ -251,6 +251,11 @@ class Controller:
             self._ended = True
             self._threads.shutdown(wait=False, cancel_futures=True)
 
+    def pause(self) -> None:
+        """Hand out nothing and make no workers, but take results: for ending the workers before `stop`."""
+        self._desk.pause()
+        self._pool.pause()
+
     async def stop(self) -> None:
         """Hand out nothing more, write what has ended, and let `run` return. Workers stay."""
         self._stopping.set()

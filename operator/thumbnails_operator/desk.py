@@ -84,6 +84,7 @@ class Desk:
         self._parked: dict[WorkerKey, _Parked] = {}
         self._told_drops: dict[WorkerKey, frozenset[str]] = {}
         self._told_stop: set[WorkerKey] = set()
+        self._paused = False
         self._closed = False
 
     def connect(self, pool: Pool) -> None:
@@ -138,8 +139,12 @@ class Desk:
         if parked is not None and not parked.answer.done():
             parked.answer.set_result(())
 
+    def pause(self) -> None:
+        """Hand out nothing more, but take results."""
+        self._paused = True
+
     def close(self) -> None:
-        """Hand out nothing more; polls that wait are answered now."""
+        """Answer nobody any more; polls that wait are answered now."""
         self._closed = True
         for parked in self._parked.values():
             if not parked.answer.done():
@@ -155,7 +160,7 @@ class Desk:
         if parked.answer.done() or self._closed:
             return
         worker = parked.worker
-        capacity = self._known_pool.capacity(worker, parked.capacity)
+        capacity = 0 if self._paused else self._known_pool.capacity(worker, parked.capacity)
         grants = self._dispatcher.grant(worker, capacity)
         for grant in grants:
             self._hooks.handed_out(grant.key)

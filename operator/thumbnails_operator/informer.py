@@ -127,7 +127,7 @@ class Informer:
             and not _is_newer(metadata.get("resourceVersion", ""), _version_of(before))
         ):
             return None
-        after = _read(key, document)
+        after = _read(key, document, before)
         self._known[key] = after
         return Change(key, before, after)
 
@@ -135,21 +135,33 @@ class Informer:
         return Change(key, self._known.pop(key), None)
 
 
-def _read(key: JobKey, document: Document) -> Known | Unreadable:
+def _read(key: JobKey, document: Document, before: Known | Unreadable | None) -> Known | Unreadable:
     status = document.get("status")
     raw = status if isinstance(status, dict) else {}
+    metadata = document["metadata"]
     try:
-        return Known(ThumbnailJob.parse(document), raw)
-    except InvalidJob as error:
-        metadata = document["metadata"]
-        return Unreadable(
-            key,
-            str(metadata.get("uid", "")),
-            str(metadata.get("resourceVersion", "")),
-            metadata.get("generation", 1),
-            raw,
-            error,
-        )
+        if isinstance(before, Known) and _has_same_spec(metadata, before.job):
+            job = replace(
+                before.job,
+                resource_version=metadata["resourceVersion"],
+                status=Status.parse(raw),
+                labels=metadata.get("labels") or {},
+                annotations=metadata.get("annotations") or {},
+                deleting="deletionTimestamp" in metadata,
+            )
+        else:
+            job = ThumbnailJob.parse(document)
+    except (InvalidJob, KeyError, TypeError, ValueError) as error:
+        invalid = error if isinstance(error, InvalidJob) else InvalidJob()
+        version = str(metadata.get("resourceVersion", ""))
+        generation = metadata.get("generation", 1)
+        return Unreadable(key, str(metadata.get("uid", "")), version, generation, raw, invalid)
+    return Known(job, raw)
+
+
+def _has_same_spec(metadata: Mapping[str, Any], job: ThumbnailJob) -> bool:
+    """Every change of `spec` raises the generation, so most events need no spec to be read."""
+    return metadata.get("uid") == job.uid and metadata.get("generation") == job.generation
 
 
 def _key(document: Document) -> JobKey | None:

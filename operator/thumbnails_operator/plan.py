@@ -140,31 +140,28 @@ def _make_places(
     now: float,
 ) -> list[WorkerView]:
     """Workers that end for the sake of namespaces that need their places, less those that leave already."""
-    stops: list[WorkerView] = []
-    short = sum(unmet.values()) - leaving
-    useless = [
-        worker
-        for worker in live
-        if worker.stage in {Stage.IDLE, Stage.STUCK}
-        and worker.key.namespace not in unmet
-        and (worker.stage is Stage.STUCK or worker.key.namespace not in demand)
-    ]
-    for worker in sorted(useless, key=lambda worker: worker.since):
-        if short > 0:
-            stops.append(worker)
-            short -= 1
+    idle = [worker for worker in live if worker.stage is Stage.IDLE and worker.key.namespace not in demand]
+    idle.sort(key=lambda worker: (worker.since, worker.key))
+    stops = idle[: max(0, sum(unmet.values()) - leaving)]
+
     starving = sum(not counts.get(namespace, 0) for namespace in unmet) - leaving - len(stops)
     have = Counter(counts)
-    have.subtract(worker.key.namespace for worker in stops)
     over = [
         worker
         for worker in live
-        if worker.stage in {Stage.BUSY, Stage.IDLE}
-        and worker not in stops
-        and now - worker.since >= settings.turn_seconds
+        if worker.stage is Stage.STUCK
+        or (worker.stage is Stage.BUSY and now - worker.since >= settings.turn_seconds)
     ]
     while starving > 0 and over:
-        worker = min(over, key=lambda each: (-have[each.key.namespace], each.since, each.key))
+        worker = min(
+            over,
+            key=lambda each: (
+                each.stage is not Stage.STUCK,
+                -have[each.key.namespace],
+                each.since,
+                each.key,
+            ),
+        )
         over.remove(worker)
         stops.append(worker)
         have[worker.key.namespace] -= 1

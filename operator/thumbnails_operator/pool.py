@@ -108,6 +108,7 @@ class Pool:
         self._troubles: dict[str, ErrorFacts] = {}
         self._gone: dict[WorkerKey, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._paused = False
         self.created = 0
 
     # ---- what the world says ----------------------------------------------------------------
@@ -225,6 +226,8 @@ class Pool:
 
     def plan(self) -> None:
         """Do what `plan.py` says."""
+        if self._paused:
+            return
         now, settings = self._monotonic(), self._settings
         demand = self._dispatcher.demand(now, settings.scale_up_seconds, settings.max_workers + 1)
         if not demand and not self._members and not settings.min_workers:
@@ -235,6 +238,10 @@ class Pool:
                 self._create(action.namespace, now)
             else:
                 self._stop(action.worker, now)
+
+    def pause(self) -> None:
+        """Make and stop no workers any more."""
+        self._paused = True
 
     async def close(self) -> None:
         """End what is under way; workers stay."""

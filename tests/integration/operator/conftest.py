@@ -1,4 +1,4 @@
-"""A whole operator in one event loop: real controller and real HTTP, with stores, workers and a clock of our own."""
+"""A whole operator in one event loop: real controller and real HTTP; stores, workers and clock are ours."""
 
 import asyncio
 import contextlib
@@ -226,6 +226,11 @@ class FakeWorker:
     polls: int = 0
     most_held: int = 0
     task: asyncio.Task[None] | None = None
+    stop: bool = False
+    results: list[Result] = field(default_factory=list)  # not acknowledged
+    sent: list[Result] = field(default_factory=list)  # with the poll that waits
+    rendering: dict[str, asyncio.Task[Result | None]] = field(default_factory=dict)
+    answering: asyncio.Task[WorkAnswer] | None = None
 
     @property
     def token(self) -> str:
@@ -233,68 +238,73 @@ class FakeWorker:
 
     async def run(self) -> None:
         """Poll, make, report, until told to stop."""
-        pending: list[Result] = []
-        rendering: dict[str, asyncio.Task[Result | None]] = {}
-        stop = False
-        answering: asyncio.Task[WorkAnswer] | None = None
         async with aiohttp.ClientSession() as session:
-            while not (stop and not self.holding and not pending):
-                if answering is None:
-                    sent, pending = pending, []
-                    free = 0 if stop else max(0, self.capacity - len(self.holding))
-                    request = WorkRequest(
-                        self.renderer_version,
-                        tuple(sent),
-                        Poll(free, tuple(self.holding), 5.0),
-                        draining=stop,
-                    )
-                    answering = asyncio.create_task(self._post(session, request))
-                    self.polls += 1
-                done, _ = await asyncio.wait(
-                    {answering, *rendering.values()}, return_when=asyncio.FIRST_COMPLETED
-                )
-                for lease, task in list(rendering.items()):
-                    if task in done:
-                        del rendering[lease]
-                        result = task.result()
-                        if result is not None and lease in self.holding:
-                            pending.append(result)
-                if answering in done:
-                    try:
-                        answer = answering.result()
-                    except (OSError, aiohttp.ClientError):
-                        pending = [*sent, *pending]
-                        await asyncio.sleep(0.02)
-                    else:
-                        for result in sent:
-                            self.holding.pop(result.lease, None)
-                        for lease in answer.drop:
-                            self.dropped.append(lease)
-                            self.holding.pop(lease, None)
-                            if lease in rendering:
-                                rendering.pop(lease).cancel()
-                        for item in answer.items:
-                            self.holding[item.lease] = item
-                            rendering[item.lease] = asyncio.create_task(self._render(item))
-                        self.most_held = max(self.most_held, len(self.holding))
-                        stop = stop or answer.stop
-                    answering = None
-                elif pending:
-                    # A poll is waiting: results travel as a delivery.
-                    delivered, pending = pending, []
-                    try:
-                        await self._post(session, WorkRequest(self.renderer_version, tuple(delivered)))
-                    except (OSError, aiohttp.ClientError):
-                        pending = [*delivered, *pending]
-                        await asyncio.sleep(0.02)
-                    else:
-                        for result in delivered:
-                            self.holding.pop(result.lease, None)
+            while not (self.stop and not self.holding and not self.results):
+                if self.answering is None:
+                    self._poll(session)
+                assert self.answering is not None
+                waited = {self.answering, *self.rendering.values()}
+                done, _ = await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+                self._collect(done)
+                if self.answering in done:
+                    await self._take_answer(self.answering)
+                    self.answering = None
+                elif self.results:
+                    await self._deliver(session)
+
+    def _poll(self, session: aiohttp.ClientSession) -> None:
+        self.sent, self.results = self.results, []
+        free = 0 if self.stop else max(0, self.capacity - len(self.holding))
+        poll = Poll(free, tuple(self.holding), 5.0)
+        request = WorkRequest(self.renderer_version, tuple(self.sent), poll, draining=self.stop)
+        self.answering = asyncio.create_task(self._post(session, request))
+        self.polls += 1
+
+    def _collect(self, done: Any) -> None:
+        for lease, task in list(self.rendering.items()):
+            if task in done:
+                del self.rendering[lease]
+                result = task.result()
+                if result is not None and lease in self.holding:
+                    self.results.append(result)
+
+    async def _take_answer(self, answering: Any) -> None:
+        try:
+            answer = answering.result()
+        except (OSError, aiohttp.ClientError):
+            self.results = [*self.sent, *self.results]
+            await asyncio.sleep(0.02)
+            return
+        self._acknowledged(self.sent)
+        for lease in answer.drop:
+            self.dropped.append(lease)
+            self.holding.pop(lease, None)
+            if lease in self.rendering:
+                self.rendering.pop(lease).cancel()
+        for item in answer.items:
+            self.holding[item.lease] = item
+            self.rendering[item.lease] = asyncio.create_task(self._render(item))
+        self.most_held = max(self.most_held, len(self.holding))
+        self.stop = self.stop or answer.stop
+
+    async def _deliver(self, session: aiohttp.ClientSession) -> None:
+        """A poll is waiting: results travel as a delivery."""
+        delivered, self.results = self.results, []
+        try:
+            await self._post(session, WorkRequest(self.renderer_version, tuple(delivered)))
+        except (OSError, aiohttp.ClientError):
+            self.results = [*delivered, *self.results]
+            await asyncio.sleep(0.02)
+        else:
+            self._acknowledged(delivered)
+
+    def _acknowledged(self, results: list[Result]) -> None:
+        for result in results:
+            self.holding.pop(result.lease, None)
 
     async def _render(self, item: Any) -> Result | None:
-        result = self.world.behaviour(self, item)
-        if asyncio.iscoroutine(result):
-            result = await result
+        made = self.world.behaviour(self, item)
+        result: Result | None = await made if asyncio.iscoroutine(made) else made
         return result
 
     async def _post(self, session: aiohttp.ClientSession, request: WorkRequest) -> WorkAnswer:
@@ -416,9 +426,11 @@ class World:
             random=random.Random(self.generation),
         )
         self.controller = controller
-        self.store.listener = lambda event, document: loop.call_soon_threadsafe(
-            self._relay, controller, event, document
-        )
+
+        def relay(event: str, document: Document) -> None:
+            loop.call_soon_threadsafe(self._relay, controller, event, document)
+
+        self.store.listener = relay
         self._exchange = Exchange(controller, self.executor)
         port = await self._exchange.start("127.0.0.1", 0)
         self.exchange_url = f"http://127.0.0.1:{port}"
@@ -544,7 +556,7 @@ FAST = OperatorSettings(
 
 @pytest.fixture
 def operator() -> Callable[..., Any]:
-    """`async with operator(max_workers=1) as world:` is a running operator."""
+    """A running operator: `async with operator(max_workers=1) as world`."""
 
     @asynccontextmanager
     async def run(*, started: bool = True, **settings: Any) -> AsyncIterator[World]:
