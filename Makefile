@@ -40,6 +40,11 @@ bench: ## measure against the same work by hand, and redraw docs/benchmarks.md
 	@./hack/venv.sh dev
 	@$(BIN)/python hack/bench/local.py
 
+.PHONY: docs
+docs: ## write docs/errors.md anew
+	@./hack/venv.sh dev
+	@$(BIN)/python hack/docs.py
+
 .PHONY: lock
 lock: ## pin the newest versions, with hashes (needs uv: THUMBNAILS_UV=/path/to/uv)
 	@./hack/lock.sh

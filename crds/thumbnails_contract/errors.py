@@ -10,7 +10,10 @@ from typing import ClassVar
 
 
 class ThumbnailsError(Exception):
-    """The root. `message` is public; `reason` is stable and part of the API."""
+    """Something that nobody expected went wrong in the service.
+
+    The root of the tree: `message` is public, `reason` is stable and part of the API.
+    """
 
     reason: ClassVar[str] = "InternalError"
     title: ClassVar[str] = "Something went wrong on our side"
