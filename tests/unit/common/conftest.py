@@ -21,6 +21,7 @@ class ScriptedServer:
     url: str
     answers: list[bytes | None] = field(default_factory=list)
     requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+    targets: list[str] = field(default_factory=list)
 
     def serve(self, listener: socket.socket) -> None:
         while True:
@@ -42,6 +43,7 @@ class ScriptedServer:
                     name, _, value = header.decode().partition(":")
                     headers[name.strip().lower()] = value.strip()
                 body = stream.read(int(headers.get("content-length", "0")))
+                self.targets.append(line.decode().split()[1])
                 self.requests.append((line.decode().split()[0], headers, body))
                 answer = self.answers.pop(0) if self.answers else None
                 if answer is None:
