@@ -238,19 +238,28 @@ class FakeWorker:
 
     async def run(self) -> None:
         """Poll, make, report, until told to stop."""
-        async with aiohttp.ClientSession() as session:
-            while not (self.stop and not self.holding and not self.results):
-                if self.answering is None:
-                    self._poll(session)
-                assert self.answering is not None
-                waited = {self.answering, *self.rendering.values()}
-                done, _ = await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-                self._collect(done)
-                if self.answering in done:
-                    await self._take_answer(self.answering)
-                    self.answering = None
-                elif self.results:
-                    await self._deliver(session)
+        try:
+            async with aiohttp.ClientSession() as session:
+                await self._work(session)
+        finally:
+            tasks = [*self.rendering.values(), *([self.answering] if self.answering else [])]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _work(self, session: aiohttp.ClientSession) -> None:
+        while not (self.stop and not self.holding and not self.results):
+            if self.answering is None:
+                self._poll(session)
+            assert self.answering is not None
+            waited = {self.answering, *self.rendering.values()}
+            done, _ = await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            self._collect(done)
+            if self.answering in done:
+                await self._take_answer(self.answering)
+                self.answering = None
+            elif self.results:
+                await self._deliver(session)
 
     def _poll(self, session: aiohttp.ClientSession) -> None:
         self.sent, self.results = self.results, []
@@ -343,9 +352,8 @@ class FakeExecutor:
         namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
         assert manifest["metadata"]["labels"][WORKER_LABEL]
         if self.stuck is not None:
-            self.tell(
-                WorkerState(namespace, name, WorkerPhase.STARTING, self.stuck, "http://registry.invalid")
-            )
+            text = "http://registry.invalid"
+            self.tell(WorkerState(namespace, name, WorkerPhase.STARTING, self.stuck, text))
             return
         if self.dies_at_start:
             self.tell(WorkerState(namespace, name, WorkerPhase.FAILED, "Error"))
@@ -556,7 +564,7 @@ FAST = OperatorSettings(
 
 @pytest.fixture
 def operator() -> Callable[..., Any]:
-    """A running operator: `async with operator(max_workers=1) as world`."""
+    """A factory of running operators, each with its world around it."""
 
     @asynccontextmanager
     async def run(*, started: bool = True, **settings: Any) -> AsyncIterator[World]:
