@@ -82,6 +82,8 @@ PLAN_SECONDS: Final = 0.05
 MAX_STEPS: Final = 20
 MAX_TIMER_SECONDS: Final = 3600.0
 DRAIN_SECONDS: Final = 3.0
+# After an attempt to deliver that could not even be made.
+DELIVERY_RETRY_SECONDS: Final = 5.0
 SUFFIX_ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -465,7 +467,7 @@ class Controller:
         while True:
             key = await self._queue.get()
             try:
-                await self._look(key)
+                settled = await self._look(key)
             except Unavailable as error:
                 logger.warning("%s has to wait: %s", key, error.reason)
                 self._queue.retry(key)
@@ -473,7 +475,10 @@ class Controller:
                 logger.exception("a look at %s failed", key)
                 self._queue.retry(key)
             else:
-                self._queue.succeeded(key)
+                if settled:
+                    self._queue.succeeded(key)
+                else:
+                    self._queue.retry(key)
             finally:
                 self._queue.done(key)
                 if self._unread:
@@ -481,28 +486,27 @@ class Controller:
                     if not self._unread:
                         self._ready.set()
 
-    async def _look(self, key: JobKey) -> None:
-        """Step on until the job is where it shall be for now."""
+    async def _look(self, key: JobKey) -> bool:
+        """Step on until the job is where it shall be for now; False when it does not come to rest."""
         for _ in range(MAX_STEPS):
             known = self._informer.get(key)
             if known is None:
-                return
+                return True
             if isinstance(known, Unreadable):
-                if await self._refuse(known):
-                    return
-                continue
-            if known.job.deleting:
+                rests = await self._refuse(known)
+            elif known.job.status.finished:
+                rests = await self._finish(known)
+            elif known.job.deleting:
                 self._let_go(key)
-                return
-            if known.job.status.finished:
-                if await self._finish(known):
-                    return
-                continue
-            memory = self._memory(known.job)
-            step = next_step(known.job, self._facts(known.job, memory), self._settings, self._clock())
-            if await self._take(step, known, memory):
-                return
-        self._queue.retry(key)
+                rests = True
+            else:
+                memory = self._memory(known.job)
+                facts = self._facts(known.job, memory)
+                step = next_step(known.job, facts, self._settings, self._clock())
+                rests = await self._take(step, known, memory)
+            if rests:
+                return True
+        return False
 
     async def _take(self, step: Step, known: Known, memory: Memory) -> bool:
         """Take a step; whether it was the last one for now."""
@@ -529,6 +533,8 @@ class Controller:
                 goes_before = partial(self._goes_before, known.job)
                 for other in self._claims.claim(known.job.key, object_keys, goes_before):
                     self._queue.add(other)
+                if self._claims.waits(known.job.key):
+                    memory.looked_up.clear()  # what is not there now will be
             case Enqueue():
                 self._enqueue(known.job, memory)
         return False
@@ -772,7 +778,7 @@ class Controller:
             # It does not count: its outcome is not known.
             if self._attempts.get(key) is attempt:
                 del self._attempts[key]
-            self._queue.retry(key)
+            self._queue.add_after(key, DELIVERY_RETRY_SECONDS)
         else:
             self.counts.webhook_attempts += 1
             attempt.outcome = result, self._clock(), self._random.random()
@@ -822,15 +828,20 @@ class Controller:
         loop.call_later(self._settings.adoption_grace_seconds, self._grace_is_over)
         resynced = self._monotonic()
         while True:
-            now = self._monotonic()
-            self._dispatcher.advance(now)
-            self._pool.tick()
-            self._desk.pump()
-            if now - resynced >= self._settings.resync_seconds:
-                resynced = now
-                self._resync()
+            try:
+                self._tick()
+                if self._monotonic() - resynced >= self._settings.resync_seconds:
+                    resynced = self._monotonic()
+                    self._resync()
+            except Exception:  # the next tick may fare better, and without ticks nothing is planned
+                logger.exception("a tick failed")
             busy = self._dispatcher.has_ready or self._dispatcher.next_due() is not None
             await asyncio.sleep(BUSY_TICK_SECONDS if busy else TICK_SECONDS)
+
+    def _tick(self) -> None:
+        self._dispatcher.advance(self._monotonic())
+        self._pool.tick()
+        self._desk.pump()
 
     def _grace_is_over(self) -> None:
         if self._grace:

@@ -53,11 +53,11 @@ class _Member:
 
     state: WorkerState
     born: float
+    own: bool = False  # made by this operator, not by one before it
     running_since: float | None = None
     polled: bool = False
     draining: bool = False  # by its own wish
     stopping: bool = False  # by ours
-    other_version: bool = False
     deleting: bool = False
     delete_after: float = 0.0
     idle_since: float = 0.0
@@ -150,19 +150,19 @@ class Pool:
         member = self._members.get(key)
         if member is None:
             state = WorkerState(key.namespace, key.name, WorkerPhase.RUNNING)
-            member = self._members[key] = _Member(state, now, now, idle_since=now)
+            member = self._members[key] = _Member(state, now, running_since=now, idle_since=now)
         if not member.polled:
             member.polled = True
             member.idle_since = now
             if right_version:
                 self._backoffs.pop(key.namespace, None)
-            else:
-                member.other_version = member.stopping = True
+            elif member.own:
                 cause = ErrorFacts(
                     "OtherWorkerVersion", "The workers are of another version than the operator."
                 )
                 self._back_off(key.namespace, cause, now)
             self._review_troubles(now)
+        member.stopping = member.stopping or not right_version
         member.draining = member.draining or draining
         limit = self._settings.items_per_worker
         if limit and self._dispatcher.taken(key) >= limit:
@@ -273,7 +273,7 @@ class Pool:
         name = worker_name(self._new_suffix())
         key = WorkerKey(namespace, name)
         state = WorkerState(namespace, name, WorkerPhase.STARTING)
-        self._members[key] = _Member(state, now, idle_since=now)
+        self._members[key] = _Member(state, now, own=True, idle_since=now)
         self.created += 1
         self._spawn(self._run_create(key))
 
@@ -309,7 +309,7 @@ class Pool:
         """The executor says that the worker is over."""
         ended_as_told = member.state.phase is WorkerPhase.ENDED and (member.stopping or member.draining)
         counts = not (member.deleting or ended_as_told or outcome.is_disruption(member.state))
-        if counts and not member.polled:
+        if counts and member.own and not member.polled:
             self._back_off(key.namespace, _dies_at_start(member.state), now)
         elif counts and member.state.phase is WorkerPhase.FAILED:
             logger.warning("worker %s failed: %s", key, member.state.reason or "no reason given")
