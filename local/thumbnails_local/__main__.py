@@ -26,7 +26,6 @@ def main() -> int:
     from .settings import LocalSettings  # noqa: PLC0415
     from .sqlite_store import SqliteJobStore  # noqa: PLC0415
     from .trouble import CrashLoop, StartError  # noqa: PLC0415
-    from .weed import WeedError  # noqa: PLC0415
 
     try:
         settings = LocalSettings.from_environment(os.environ)
@@ -41,7 +40,9 @@ def main() -> int:
         return _complain(f"the data folder cannot be used: {error.strerror}", status=2)
     try:
         launcher.run(settings, folder, lock, sockets)
-    except (CrashLoop, WeedError) as error:
+    except StartError as error:
+        return _complain(str(error), status=2)
+    except CrashLoop as error:
         return _complain(str(error), status=1)
     return 0
 

@@ -19,14 +19,16 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from thumbnails_common.s3 import S3ObjectStore
 from thumbnails_common.s3_settings import S3Settings
+from thumbnails_contract.errors import ObjectStoreUnavailable
 
 from . import leash
 from .child import LISTEN_FDS, READY_LINE
 from .data_folder import DataFolder
 from .settings import LocalSettings
-from .trouble import CrashLoop
-from .weed import WeedServer
+from .trouble import CrashLoop, StartError
+from .weed import WeedError, WeedServer
 
 _log = logging.getLogger(__name__)
 
@@ -160,7 +162,7 @@ class Launcher:
         self._weed_exits: asyncio.Queue[int] = asyncio.Queue()
 
     async def run(self) -> None:
-        """Serve until a signal. Raises CrashLoop, or WeedError when the S3 server cannot start."""
+        """Serve until a signal. Raises StartError when there is no S3 server, and CrashLoop."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._on_signal)
@@ -191,7 +193,9 @@ class Launcher:
     async def _keep_s3(self, s3: "asyncio.Future[S3Settings]") -> None:
         """Start the S3 server, unless there is another, and start it again when it dies."""
         if self._settings.environment.get("THUMBNAILS_S3_ENDPOINT"):
-            s3.set_result(S3Settings.from_environment(self._settings.environment))
+            settings = S3Settings.from_environment(self._settings.environment)
+            await asyncio.to_thread(_make_bucket, settings)
+            s3.set_result(settings)
             await asyncio.Event().wait()
         loop = asyncio.get_running_loop()
 
@@ -200,15 +204,23 @@ class Launcher:
 
         self._weed = WeedServer(self._folder.pictures, on_exit=on_exit)
         crashes = CrashCounter("the S3 server", time.monotonic)
-        s3.set_result(await asyncio.to_thread(self._weed.start))
+        try:
+            s3.set_result(await asyncio.to_thread(self._weed.start))
+        except WeedError as error:
+            raise StartError(str(error)) from error
         while True:
             status = await self._weed_exits.get()
-            if self._stop_asked.is_set():
-                return
-            wait_seconds = crashes.died()
-            _log.warning("the S3 server %s; starting it again", describe(status))
-            await asyncio.sleep(wait_seconds)
-            await asyncio.to_thread(self._weed.start)
+            trouble = f"the S3 server {describe(status)}"
+            while not self._stop_asked.is_set():
+                wait_seconds = crashes.died()
+                _log.warning("%s; starting it again", trouble)
+                await asyncio.sleep(wait_seconds)
+                try:
+                    await asyncio.to_thread(self._weed.start)
+                except WeedError as error:
+                    trouble = str(error)
+                else:
+                    break
 
     async def _announce(self) -> None:
         """Tell the person at the terminal, and programs that look for a file."""
@@ -216,9 +228,12 @@ class Launcher:
         await self._operator.ready.wait()
         port = self._sockets[0].getsockname()[1]
         url = f"http://localhost:{port}"
-        draft = self._folder.endpoint.with_suffix(".new")
-        draft.write_text(f"{url}\n", encoding="ascii")
-        draft.replace(self._folder.endpoint)
+        try:
+            draft = self._folder.endpoint.with_suffix(".new")
+            draft.write_text(f"{url}\n", encoding="ascii")
+            draft.replace(self._folder.endpoint)
+        except OSError as error:
+            _log.warning("the data folder cannot be written: %s", error.strerror)
         signing = (
             "THUMBNAILS_WEBHOOK_SECRET"
             if self._settings.environment.get("THUMBNAILS_WEBHOOK_SECRET")
@@ -243,6 +258,16 @@ class Launcher:
             await asyncio.to_thread(self._weed.stop, grace_seconds=0 if self._hurry.is_set() else 1)
 
 
+def _make_bucket(settings: S3Settings) -> None:
+    with contextlib.closing(S3ObjectStore(settings)) as objects:
+        try:
+            objects.ensure_bucket()
+        except ObjectStoreUnavailable as error:
+            raise StartError(
+                f"THUMBNAILS_S3_ENDPOINT: the S3 server there cannot be used: {error.message}"
+            ) from error
+
+
 def describe(status: int) -> str:
     """How a process ended, in words."""
     if status < 0:
@@ -251,7 +276,7 @@ def describe(status: int) -> str:
 
 
 def run(settings: LocalSettings, folder: DataFolder, lock: int, sockets: Sequence[socket.socket]) -> None:
-    """Serve until a signal comes. Raises CrashLoop, WeedError."""
+    """Serve until a signal comes. Raises StartError, CrashLoop."""
     asyncio.run(_run(settings, folder, lock, sockets))
 
 

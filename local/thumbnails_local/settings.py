@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 
 from thumbnails_api.settings import ApiSettings
 from thumbnails_common.logs import LEVELS
+from thumbnails_common.s3_settings import S3Settings
 from thumbnails_operator.settings import OperatorSettings
 
 from .trouble import StartError
@@ -18,10 +19,11 @@ _MAX_PORT: Final = 65_535
 
 # What a cluster is set up for does not fit one machine: there the pool is bounded by its cores, and
 # workers cost nothing but memory while they wait, so that one always does and others stay a while.
-_OPERATOR_DEFAULTS: Final[Mapping[str, Callable[[], str]]] = {
+_DEFAULTS: Final[Mapping[str, Callable[[], str]]] = {
     "THUMBNAILS_MAX_WORKERS": lambda: str(_cores()),
     "THUMBNAILS_MIN_WORKERS": lambda: "1",
     "THUMBNAILS_LINGER_SECONDS": lambda: "300",
+    "THUMBNAILS_API_SHUTDOWN_SECONDS": lambda: "3",  # Ctrl-C shall end all within ten
 }
 
 # The signing secret of Standard Webhooks: this prefix, and 24 to 64 bytes in base64.
@@ -45,7 +47,7 @@ class LocalSettings:
         Raises StartError with one line that names the variable.
         """
         children = {**env}
-        for variable, default in _OPERATOR_DEFAULTS.items():
+        for variable, default in _DEFAULTS.items():
             if not children.get(variable, "").strip():
                 children[variable] = default()
         log_level = (env.get("THUMBNAILS_LOG_LEVEL", "").strip() or "INFO").upper()
@@ -53,6 +55,8 @@ class LocalSettings:
             raise StartError(f"THUMBNAILS_LOG_LEVEL: must be one of {', '.join(LEVELS)}, not {log_level!r}")
         _checked(ApiSettings.from_environment, children)
         _checked(OperatorSettings.from_environment, children)
+        if children.get("THUMBNAILS_S3_ENDPOINT", "").strip():
+            _checked(S3Settings.from_environment, children)
         if secret := env.get("THUMBNAILS_WEBHOOK_SECRET", "").strip():
             check_webhook_secret(secret)
         return cls(

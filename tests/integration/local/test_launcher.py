@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from thumbnails_local.weed import WeedServer
+
 Picture = Callable[[int], bytes]
 
 
@@ -135,6 +137,38 @@ def test_jobs_of_a_newer_version_give_one_clear_line(start_service: Any) -> None
     with closing(sqlite3.connect(service.data / "jobs" / "jobs.db")) as connection:
         connection.execute("PRAGMA user_version = 99")
     assert "newer program" in refusal(service)
+
+
+def test_an_s3_server_of_ones_own(start_service: Any, picture: Picture, tmp_path: Path) -> None:
+    server = WeedServer(tmp_path / "s3")
+    try:
+        s3 = server.start()
+        environment = {
+            "THUMBNAILS_S3_ENDPOINT": s3.endpoint,
+            "THUMBNAILS_S3_ACCESS_KEY": s3.access_key,
+            "THUMBNAILS_S3_SECRET_KEY": s3.secret_key,
+        }
+        service = start_service(**environment)
+        service.render(picture(1))
+        assert service.pids("s3") == []
+        assert service.stop() == 0
+    finally:
+        server.stop(grace_seconds=0)
+
+
+def test_an_s3_server_that_is_not_there_gives_a_clear_line(start_service: Any) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        service = start_service(ready=False)
+        process = service.launch(
+            THUMBNAILS_S3_ENDPOINT=f"http://127.0.0.1:{nobody.getsockname()[1]}",
+            THUMBNAILS_S3_ACCESS_KEY="access",
+            THUMBNAILS_S3_SECRET_KEY="secret key",
+            THUMBNAILS_S3_RETRY_SECONDS="0.1",
+        )
+        assert process.wait(60) == 2, service.log()
+    assert service.log().splitlines()[-1].startswith("thumbnails: THUMBNAILS_S3_ENDPOINT: ")
+    assert service.processes() == {}
 
 
 # ---- ending --------------------------------------------------------------------------------

@@ -67,3 +67,12 @@ def test_a_wrong_value_gives_one_line_that_names_the_variable(variable: str, val
 def test_a_secret_of_standard_webhooks_is_taken() -> None:
     secret = "whsec_" + base64.b64encode(b"x" * 24).decode()
     LocalSettings.from_environment({"THUMBNAILS_WEBHOOK_SECRET": secret})
+
+
+def test_an_s3_server_of_ones_own_is_checked_at_once() -> None:
+    keys = {"THUMBNAILS_S3_ACCESS_KEY": "access", "THUMBNAILS_S3_SECRET_KEY": "a secret"}
+    LocalSettings.from_environment({"THUMBNAILS_S3_ENDPOINT": "https://s3.example.com", **keys})
+    with pytest.raises(StartError, match="THUMBNAILS_S3_ENDPOINT"):
+        LocalSettings.from_environment({"THUMBNAILS_S3_ENDPOINT": "s3.example.com", **keys})
+    with pytest.raises(StartError, match="THUMBNAILS_S3_ACCESS_KEY"):
+        LocalSettings.from_environment({"THUMBNAILS_S3_ENDPOINT": "https://s3.example.com"})
