@@ -245,7 +245,7 @@ class JobCache:
                 yield event
 
     def _apply(self, event: WatchEvent) -> None:
-        if event.type is WatchEventType.BOOKMARK:
+        if event.type is WatchEventType.BOOKMARK or self._is_known(event):
             return
         try:
             job = ThumbnailJob.parse(event.document)
@@ -257,6 +257,14 @@ class JobCache:
                 self._remove(job.key, job.uid)
             else:
                 self._put(job)
+
+    def _is_known(self, event: WatchEvent) -> bool:
+        """Whether an event only repeats what was put in: that of an own create, which need not be parsed."""
+        if event.type is WatchEventType.DELETED:  # its document may be the last state that we know
+            return False
+        metadata = event.document["metadata"]
+        known = self._index.by_key.get(JobKey(metadata["namespace"], metadata["name"]))
+        return known is not None and known.resource_version == metadata["resourceVersion"]
 
     def _relist(self) -> str:
         """Swap in a new index, made beside the old one; the resourceVersion to watch from."""

@@ -1,10 +1,10 @@
 """waitress, set up for pictures: bodies on disk, thousands of connections, an orderly end.
 
-Three things waitress does not do are added to its channel. A refusal that is known from the headers
+Four things waitress does not do are added to its channel. A refusal that is known from the headers
 (413, 503) is sent at once, also to a client that waits for `100 Continue`; waitress would first ask
 for the whole body. The bytes of all bodies together are bounded. And after such a refusal what the
 client still sends is read and dropped for a moment: closing at once would reset the connection, and
-many a client would never see the answer.
+many a client would never see the answer. And an answer without a body does not end the connection.
 """
 
 import errno
@@ -20,6 +20,7 @@ from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.server import BaseWSGIServer, create_server
+from waitress.task import WSGITask
 
 from thumbnails_contract.errors import InvalidRequest, Overloaded, PayloadTooLarge, ThumbnailsError
 
@@ -137,9 +138,21 @@ class _RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has n
         self.expect_continue = False  # or waitress would ask for the body that was just refused
 
 
+class _Task(WSGITask):  # type: ignore[misc]  # waitress has no types
+    """One answer; after a 204 or 304 the connection goes on, which waitress would close."""
+
+    def set_close_on_finish(self) -> None:
+        asked_to_close = (
+            self.version != "1.1" or self.request.headers.get("CONNECTION", "").lower() == "close"
+        )
+        if self.has_body or self.wrote_header or asked_to_close:
+            super().set_close_on_finish()
+
+
 class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     """One connection; after a refusal it lingers until the client has read the answer."""
 
+    task_class = _Task
     request: Any
     linger_until: float | None = None
     was_refused = False

@@ -60,6 +60,10 @@ class SmallJobStore:
                 raise ObjectMissing
             return deepcopy(self.documents[namespace, name])
 
+    def delete(self, namespace: str, name: str, **_: Any) -> None:
+        with self._changed:
+            self._record(WatchEventType.DELETED, self.documents.pop((namespace, name)))
+
     def list(self, namespace: str | None = None, **_: Any) -> JobPage:
         with self._changed:
             return JobPage(tuple(deepcopy(list(self.documents.values()))), self._version)

@@ -219,6 +219,26 @@ def test_a_job_s_end_reaches_the_api_by_the_watch(server: Any, eventually: Any) 
     eventually(lambda: all(body.closed.is_set() for body in server.objects.bodies), "bodies are closed")
 
 
+def test_answers_without_a_body_keep_the_connection(server: Any, answer_on: Any) -> None:
+    job_id = requests.post(f"{server.url}/images", data=picture(100), headers=GIF_TYPE, timeout=60).json()[
+        "id"
+    ]
+    server.finish(job_id, 10)
+    requests.get(f"{server.url}/jobs/{job_id}", headers={"Prefer": "wait=30"}, timeout=60)
+    path = job_id.encode()
+    with server.connect() as connection:
+        for line, status in (
+            (b"GET /thumbnails/%b HTTP/1.1\r\nIf-None-Match: *" % path, 304),
+            (b"DELETE /jobs/%b HTTP/1.1" % path, 204),
+            (b"GET /healthz HTTP/1.1", 200),
+        ):
+            connection.sendall(line + b"\r\nHost: localhost\r\n\r\n")
+            answer = answer_on(connection)
+            assert (answer.status, answer.headers.get("connection")) == (status, None)
+        connection.sendall(b"DELETE /jobs/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert answer_on(connection).headers["connection"] == "close"
+
+
 def test_a_store_that_breaks_off_cuts_the_connection(server: Any, caplog: pytest.LogCaptureFixture) -> None:
     job_id = requests.post(f"{server.url}/images", data=picture(100), headers=GIF_TYPE, timeout=60).json()[
         "id"

@@ -228,6 +228,18 @@ def test_a_page_of_very_many_jobs_touches_few(store: Any, cache: Any) -> None:
     assert [job.key.name for job in following.jobs] == ["n-04899"]
 
 
+def test_a_deletion_may_carry_the_last_known_state(store: Any, cache: Any) -> None:
+    from thumbnails_common.jobstore import WatchEvent
+
+    document = create(store, "a")
+    cache.start()
+    assert cache.wait_synced(60)
+    with store._changed:
+        store.journal.append(WatchEvent(WatchEventType.DELETED, document, "100"))
+        store._changed.notify_all()
+    eventually(lambda: names(cache) is None)
+
+
 def test_bookmarks_change_nothing(store: Any, cache: Any) -> None:
     from thumbnails_common.jobstore import WatchEvent
 
