@@ -44,13 +44,14 @@ def warm_up() -> None:
 
 def serve(connection: socket.socket) -> None:
     """Answer requests until the supervisor closes the connection."""
+    at_rest_bytes = linux.data_bytes()
     while True:
         data, descriptors, _flags, _address = socket.recv_fds(connection, MAX_MESSAGE_BYTES, 1)
         if not data:
             return
         request = RenderRequest.from_bytes(data)
         _limit(request)
-        reply, encoded = _answer(request, descriptors[0])
+        reply, encoded = _answer(request, descriptors[0], request.memory_bytes - at_rest_bytes)
         files = [_to_file(picture.data) for picture in encoded]
         try:
             socket.send_fds(connection, [reply.to_bytes()], files)
@@ -69,10 +70,12 @@ def _limit(request: RenderRequest) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (used + request.limits.cpu_seconds, hard))
 
 
-def _answer(request: RenderRequest, descriptor: int) -> tuple[RenderReply, tuple[Encoded, ...]]:
+def _answer(
+    request: RenderRequest, descriptor: int, available_bytes: int
+) -> tuple[RenderReply, tuple[Encoded, ...]]:
     begun = time.monotonic()
     try:
-        rendered = _render(request, descriptor)
+        rendered = _render(request, descriptor, available_bytes)
         pictures = tuple(Picture(p.width, p.height, p.frames, p.content_type) for p in rendered.pictures)
         reply = RenderReply(rendered.source, pictures, seconds=time.monotonic() - begun)
     except ThumbnailsError as error:
@@ -86,16 +89,15 @@ def _answer(request: RenderRequest, descriptor: int) -> tuple[RenderReply, tuple
     return reply, ()
 
 
-def _render(request: RenderRequest, descriptor: int) -> Rendered:
+def _render(request: RenderRequest, descriptor: int, available_bytes: int) -> Rendered:
     with os.fdopen(descriptor, "rb") as file:
         size = os.fstat(descriptor).st_size
         file.seek(0)  # the position is shared with whoever wrote it
         wanted = [Wanted(output, format_) for output, format_ in request.outputs]
-        available = max(0, request.memory_bytes - linux.data_bytes())
         if size == 0:  # mmap refuses it
-            return render(file, b"", wanted, request.limits, _RESIZE, available)
+            return render(file, b"", wanted, request.limits, _RESIZE, available_bytes)
         with mmap.mmap(descriptor, 0, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ) as data:
-            return render(file, data, wanted, request.limits, _RESIZE, available)
+            return render(file, data, wanted, request.limits, _RESIZE, available_bytes)
 
 
 def _failure(error: ThumbnailsError, cause: BaseException | None, begun: float) -> RenderReply:

@@ -105,7 +105,7 @@ def test_a_log_line_is_one_json_object() -> None:
     assert (line["level"], line["msg"], line["lease"]) == ("info", "say hello", "l1")
     assert "other" not in line
     try:
-        os.environ["no such variable"]
+        os.environ["NO SUCH VARIABLE"]
     except KeyError:
         record.exc_info = sys.exc_info()
     assert "KeyError" in json.loads(JsonFormatter().format(record))["exception"]
