@@ -132,8 +132,10 @@ def _fork_renderer(connection: socket.socket, file: int, memory_bytes: int) -> i
         connection.close()
         linux.be_killed_first()
         resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+        at_rest_bytes = linux.data_bytes()
+        linux.confine()
         with socket.socket(fileno=file) as own:
-            renderer.serve(own)
+            renderer.serve(own, at_rest_bytes)
 
     pid = os.fork()
     if pid == 0:

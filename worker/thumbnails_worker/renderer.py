@@ -17,7 +17,6 @@ from thumbnails_contract.spec import Format, Output
 from thumbnails_contract.status import ErrorFacts
 from thumbnails_contract.wire import Limits
 
-from . import linux
 from .messages import MAX_MESSAGE_BYTES, Picture, RenderReply, RenderRequest
 from .render.encode import Encoded, Recipe, encode
 from .render.pipeline import Rendered, Wanted, render
@@ -42,9 +41,11 @@ def warm_up() -> None:
         render(io.BytesIO(data), data, [wanted], Limits(), _RESIZE)
 
 
-def serve(connection: socket.socket) -> None:
-    """Answer requests until the supervisor closes the connection."""
-    at_rest_bytes = linux.data_bytes()
+def serve(connection: socket.socket, at_rest_bytes: int) -> None:
+    """Answer requests until the supervisor closes the connection.
+
+    `at_rest_bytes`: what this process has allocated without any picture.
+    """
     while True:
         data, descriptors, _flags, _address = socket.recv_fds(connection, MAX_MESSAGE_BYTES, 1)
         if not data:
