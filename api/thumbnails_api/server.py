@@ -10,6 +10,7 @@ many a client would never see the answer. And an answer without a body does not 
 import errno
 import json
 import logging
+import resource
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -39,6 +40,10 @@ _BODY_IN_MEMORY_BYTES: Final = 1 << 20
 _BODIES_IN_MEMORY_BYTES: Final = 24 << 20
 _CHUNKED_IN_MEMORY_BYTES: Final = 64 * 1024
 _ANSWER_IN_MEMORY_BYTES: Final = 256 * 1024
+# Pictures that are spooled, connections to the stores, modules.
+_OTHER_OPEN_FILES: Final = 512
+_MANY_OPEN_FILES: Final = 1 << 20
+_FEWEST_CONNECTIONS: Final = 16
 _HEADER_BYTES: Final = 32 * 1024
 _LOOP_SECONDS: Final = 0.5
 _LINGER_SECONDS: Final = 5.0
@@ -64,6 +69,23 @@ class Budget:
         """Room for others."""
         with self._lock:
             self._left += count
+
+
+def connections_within(open_files: int, wanted: int) -> int:
+    """How many connections fit into a process that may have so many files open.
+
+    Each may have a body in a file, too; without files left, accept fails again and again.
+    """
+    return max(_FEWEST_CONNECTIONS, min(wanted, (open_files - _OTHER_OPEN_FILES) // 2))
+
+
+def _allow_open_files() -> int:
+    """Raise the soft limit of open files to the hard one, where that is a number; what it is then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        return _MANY_OPEN_FILES if soft == resource.RLIM_INFINITY else soft
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
 
 
 class _Refusal:
@@ -232,7 +254,7 @@ class Server:
             map=self._map,
             sockets=list(sockets),
             threads=settings.threads,
-            connection_limit=settings.connection_limit,
+            connection_limit=connections_within(_allow_open_files(), settings.connection_limit),
             channel_timeout=settings.idle_timeout_seconds,
             # waitress refuses at the limit itself, not beyond it.
             max_request_body_size=settings.max_request_bytes + 1,

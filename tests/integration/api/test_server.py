@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import requests
 
+from thumbnails_api.server import connections_within
+
 # A GIF's header is all that the API looks at; the rest is as large as a test needs it.
 GIF = b"GIF89a\x0a\x00\x0a\x00\x00\x00\x00"
 GIF_TYPE = {"Content-Type": "image/gif"}
@@ -90,6 +92,17 @@ def test_a_client_that_sends_far_too_much_reads_its_413(start_server: Any, chunk
     assert result.json()["reason"] == "PayloadTooLarge"
     assert server.objects.objects == {}
     assert requests.get(f"{server.url}/healthz", timeout=60).status_code == 200
+
+
+def test_a_refused_client_can_send_on_until_it_has_read_why(start_server: Any, answer_on: Any) -> None:
+    server = start_server(max_request_bytes=1_000_000)
+    with server.connect() as connection:
+        connection.sendall(b"POST /images HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000000\r\n\r\n")
+        answer = answer_on(connection)
+        for _ in range(50):
+            connection.sendall(bytes(100_000))  # a connection that is closed already would be reset
+        assert answer.status == 413
+        assert connection.recv(10) == b""
 
 
 def test_the_limit_itself_is_within_the_limit(start_server: Any) -> None:
@@ -289,6 +302,14 @@ def test_a_page_of_another_origin_cannot_post(server: Any) -> None:
     assert result.status_code == 403
     assert result.json()["reason"] == "ForbiddenOrigin"
     assert server.store.documents == {}
+
+
+@pytest.mark.parametrize(
+    ("open_files", "wanted", "connections"),
+    [(1024, 4096, 256), (1_048_576, 4096, 4096), (100, 4096, 16), (20_000, 100, 100)],
+)
+def test_there_are_no_more_connections_than_files(open_files: int, wanted: int, connections: int) -> None:
+    assert connections_within(open_files, wanted) == connections
 
 
 def test_the_server_says_nothing_of_itself(server: Any) -> None:
