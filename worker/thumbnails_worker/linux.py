@@ -65,7 +65,9 @@ def confine() -> bool:
     ruleset = _libc.syscall(_LANDLOCK_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0)
     if ruleset < 0:
         return False
-    for path in {sys.prefix, sys.base_prefix, str(Path(__file__).parent), *filter(os.path.isdir, sys.path)}:
+    # Not sys.path: that may hold the working directory, with whatever lies there.
+    packages = {path for module in list(sys.modules.values()) for path in getattr(module, "__path__", ())}
+    for path in filter(os.path.isdir, {sys.prefix, sys.base_prefix, *packages}):
         directory = os.open(path, os.O_PATH | os.O_CLOEXEC)
         rule = struct.pack("=Qi", _READ_FILE | _READ_DIRECTORY | _EXECUTE, directory)
         _libc.syscall(_LANDLOCK_ADD_RULE, ruleset, _RULE_PATH_BENEATH, rule, 0)
