@@ -35,6 +35,9 @@ from thumbnails_operator.settings import OperatorSettings
 from thumbnails_operator.webhook import DeliverNow, DeliveryResult
 
 NAMESPACE = "thumbnails"
+# Longer than any test waits: what comes with an answer came because the operator had something to say.
+POLL_SECONDS = 30.0
+PATIENCE_SECONDS = 25.0
 
 
 class MemoryJobStore:
@@ -227,6 +230,7 @@ class FakeWorker:
     most_held: int = 0
     task: asyncio.Task[None] | None = None
     stop: bool = False
+    may_poll: asyncio.Event = field(default_factory=asyncio.Event)
     results: list[Result] = field(default_factory=list)  # not acknowledged
     sent: list[Result] = field(default_factory=list)  # with the poll that waits
     rendering: dict[str, asyncio.Task[Result | None]] = field(default_factory=dict)
@@ -250,6 +254,7 @@ class FakeWorker:
     async def _work(self, session: aiohttp.ClientSession) -> None:
         while not (self.stop and not self.holding and not self.results):
             if self.answering is None:
+                await self.may_poll.wait()
                 self._poll(session)
             assert self.answering is not None
             waited = {self.answering, *self.rendering.values()}
@@ -264,7 +269,7 @@ class FakeWorker:
     def _poll(self, session: aiohttp.ClientSession) -> None:
         self.sent, self.results = self.results, []
         free = 0 if self.stop else max(0, self.capacity - len(self.holding))
-        poll = Poll(free, tuple(self.holding), 5.0)
+        poll = Poll(free, tuple(self.holding), POLL_SECONDS)
         request = WorkRequest(self.renderer_version, tuple(self.sent), poll, draining=self.stop)
         self.answering = asyncio.create_task(self._post(session, request))
         self.polls += 1
@@ -359,6 +364,7 @@ class FakeExecutor:
             self.tell(WorkerState(namespace, name, WorkerPhase.FAILED, "Error"))
             return
         worker = FakeWorker(self.world, namespace, name, self.capacity, self.renderer_version)
+        worker.may_poll.set()
         self.workers[namespace, name] = worker
         worker.task = asyncio.create_task(self._run(worker))
         self.most = max(self.most, len(self.live()))
@@ -398,7 +404,7 @@ class FakeExecutor:
 
 
 class World:
-    """Everything around the operator, and the operator; `restart` kills it at any moment and starts another."""
+    """The operator and everything around it; `restart` kills it at any moment and starts another."""
 
     def __init__(self, settings: OperatorSettings) -> None:
         self.settings = settings
@@ -496,7 +502,7 @@ class World:
         condition = self.job(name).status.condition("Started")
         return condition.reason if condition else None
 
-    async def until(self, condition: Callable[[], Any], seconds: float = 30.0) -> None:
+    async def until(self, condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until the condition holds; generous, for slow machines."""
         end = time.monotonic() + seconds
         while not condition():
@@ -504,7 +510,7 @@ class World:
                 raise AssertionError(f"it never came to that; jobs: {self.phases()}")
             await asyncio.sleep(0.005)
 
-    async def until_all_end(self, seconds: float = 30.0) -> None:
+    async def until_all_end(self, seconds: float = PATIENCE_SECONDS) -> None:
         await self.until(
             lambda: all(phase in {"Succeeded", "Failed", "Cancelled"} for phase in self.phases().values()),
             seconds,

@@ -467,6 +467,40 @@ def test_a_restarted_operator_leaves_running_work_where_it_is(operator: Any) -> 
     asyncio.run(scenario())
 
 
+def test_a_job_that_ran_is_kept_for_its_worker_for_a_while(operator: Any) -> None:
+    async def scenario() -> None:
+        async with operator(min_workers=2, adoption_grace_seconds=60.0) as world:
+            go = asyncio.Event()
+
+            async def behave(worker: Any, item: Any) -> Result:
+                await go.wait()
+                result: Result = world.render(worker, item)
+                return result
+
+            world.behaviour = behave
+            await world.until(lambda: len(world.executor.live()) == 2)
+            world.upload("one")
+            await world.until(lambda: world.phases()["one"] == "Running")
+            owner, other = sorted(world.executor.live(), key=lambda worker: not worker.holding)
+            owner.may_poll.clear()
+            polls = other.polls
+            await world.restart()
+            await world.until(lambda: other.polls > polls and world.controller._desk._parked)
+            assert not other.holding
+            owner.may_poll.set()
+            await world.until(lambda: world.controller._dispatcher.holds(owner_key(owner)))
+            go.set()
+            await world.until_all_end()
+            assert world.rendered == ["one"]
+
+    def owner_key(owner: Any) -> Any:
+        from thumbnails_operator.lease import WorkerKey
+
+        return WorkerKey(owner.namespace, owner.name)
+
+    asyncio.run(scenario())
+
+
 def test_restarts_in_the_middle_of_a_burst_lose_nothing(operator: Any) -> None:
     async def scenario() -> None:
         async with operator(max_workers=2) as world:
@@ -519,6 +553,20 @@ def test_conflicting_writes_are_decided_anew(operator: Any) -> None:
             await world.until_all_end()
             assert set(world.phases().values()) == {"Succeeded"}
             assert world.controller.counts.conflicts >= 7
+
+    asyncio.run(scenario())
+
+
+def test_a_conflict_is_cured_without_the_watch(operator: Any) -> None:
+    async def scenario() -> None:
+        async with operator() as world:
+            world.upload("one", suspend=True)
+            await world.until(lambda: world.started_reason("one") == "Suspended")
+            document = world.store.patch_spec("thumbnails", "one", {"suspend": False})
+            world.store.listener = None
+            world.store.conflicts_to_inject = 1
+            world.controller.job_changed("MODIFIED", document)
+            await world.until_all_end()
 
     asyncio.run(scenario())
 
@@ -593,7 +641,8 @@ def test_a_job_that_gets_no_worker_says_why(operator: Any, trouble: dict[str, An
             condition = world.job("one").status.condition("Started")
             assert condition is not None
             assert "http" not in condition.message
-            assert len(world.executor.manifests) <= 3  # no hot loop
+            await asyncio.sleep(0.7)  # in which a loop without backoff would make a dozen
+            assert len(world.executor.manifests) <= 3
 
     asyncio.run(scenario())
 

@@ -117,6 +117,15 @@ def test_a_lease_of_an_earlier_operator_is_adopted() -> None:
     assert dispatcher.succeed(worker("w"), lease) == JobKey("ns", "one")
 
 
+def test_of_two_workers_that_hold_the_same_job_the_second_drops_it() -> None:
+    dispatcher = make_dispatcher()
+    dispatcher.add(ticket("one"), 0, held_back=True)
+    dispatcher.hold(worker("v"), ("ns/one/uid-one/1/earlier",), 0)
+    dispatcher.hold(worker("w"), ("ns/one/uid-one/1/earliest",), 0)
+    assert dispatcher.drops(worker("w")) == {"ns/one/uid-one/1/earliest"}
+    assert dispatcher.is_current(worker("v"), "ns/one/uid-one/1/earlier")
+
+
 def test_what_nobody_adopts_is_handed_out_after_the_grace() -> None:
     dispatcher = make_dispatcher()
     dispatcher.add(ticket("one"), 0, held_back=True)
