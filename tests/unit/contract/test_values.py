@@ -87,9 +87,8 @@ def test_times_are_utc_in_whole_seconds() -> None:
     assert format_time(datetime(2026, 11, 24, 6, 45, 54, 999_999, berlin)) == "2026-11-24T05:45:54Z"
 
 
-@given(st.datetimes(timezones=st.just(UTC)))
+@given(st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 - hypothesis wants it
 def test_micro_times_come_back(moment: datetime) -> None:
-    moment = moment.replace(year=max(moment.year, 1000))
     assert parse_time(format_micro_time(moment)) == moment
 
 
