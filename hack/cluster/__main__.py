@@ -1,4 +1,4 @@
-"""A real single-node Kubernetes on a bare Debian machine: `python3 hack/cluster up`, `down`, `status`, `images`."""
+"""A real single-node Kubernetes on a bare Debian machine: `python3 hack/cluster up`, `down`, `images` ..."""
 
 import argparse
 import os
@@ -81,7 +81,7 @@ def _run_agent(what: str, words: list[str], layout: Layout) -> None:
             builder.have_base(images.base_archive(layout))
             triples = zip(words[::3], words[1::3], words[2::3], strict=True)
             for name, dockerfile, context in triples:
-                archive, size = builder.build(images.Image(name, Path(dockerfile), Path(context)))
+                _, size = builder.build(images.Image(name, Path(dockerfile), Path(context)))
                 print(f"               {name}  {size / 1e6:.0f} MB", flush=True)
             builder.forget_old()
 

@@ -53,6 +53,8 @@ def _write(archive: Path, name: str, layer: BinaryIO, config: Mapping[str, Any])
             "architecture": _ARCHITECTURES[os.uname().machine],
             "os": "linux",
             "config": dict(config),
+            # buildah counts layers by it.
+            "history": [{"created_by": "hack/cluster"}],
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer_digest}"]},
         }
     )

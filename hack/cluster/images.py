@@ -66,7 +66,7 @@ def project_images(checkout: Path, version: str, minio_programs: Path) -> tuple[
 
 
 def base_archive(layout: Layout) -> Path:
-    return layout.cache / f"base-{_codename()}-{pins.digest(*_BASE_PACKAGES, *_BASE_WITHOUT)}.tar"
+    return layout.cache / f"base-{_codename()}-{pins.digest('history', *_BASE_PACKAGES, *_BASE_WITHOUT)}.tar"
 
 
 def make_base(layout: Layout) -> Path:
@@ -102,8 +102,8 @@ def make_base(layout: Layout) -> Path:
 class Builder:
     """buildah with a store of its own in the cache, so that layers are reused.
 
-    To be used in a mount namespace of its own (`agent build`): what buildah mounts then goes with the process,
-    whatever happens to it.
+    To be used in a mount namespace of its own (`agent build`): what buildah mounts then goes with the
+    process, whatever happens to it.
     """
 
     def __init__(self, layout: Layout, environment: Mapping[str, str]) -> None:
@@ -141,7 +141,8 @@ class Builder:
         self._buildah(
             "build", "--quiet", "--layers", "--pull-never", "--build-arg", f"BASE_IMAGE={BASE_IMAGE}",
             "--volume", f"{settings}:/etc/pip.conf:ro", "--volume", f"{_CA_BUNDLE}:{_CA_BUNDLE}:ro",
-            "--iidfile", str(identity_file), "--tag", image.name, "--file", str(image.dockerfile), str(image.context),
+            "--iidfile", str(identity_file), "--tag", image.name, "--file", str(image.dockerfile),
+            str(image.context),
         )  # fmt: skip
         identity = identity_file.read_text()
         target = self._layout.archives / image.archive_name

@@ -1,6 +1,5 @@
 """Where everything of the cluster lies: in the checkout, in the cache beside it, and on the machine."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,11 +79,12 @@ class Layout:
 
 
 def layout_from_environment(environment: Mapping[str, str]) -> Layout:
-    """The folders of this checkout; `THUMBNAILS_CACHE`, `XDG_CACHE_HOME` and `HOME` say where the cache is."""
+    """The folders of this checkout; THUMBNAILS_CACHE, XDG_CACHE_HOME and HOME say where the cache is."""
     if cache := environment.get("THUMBNAILS_CACHE"):
         base = Path(cache)
     elif xdg := environment.get("XDG_CACHE_HOME"):
         base = Path(xdg) / "thumbnails"
     else:
-        base = Path(environment.get("HOME") or os.path.expanduser("~")) / ".cache" / "thumbnails"  # noqa: PTH111 - Path.home() reads the same
+        home = environment.get("HOME")
+        base = (Path(home) if home else Path.home()) / ".cache" / "thumbnails"
     return Layout(checkout=SOURCES.parent.parent, cache=base.absolute() / "cluster")

@@ -244,7 +244,7 @@ def _any_address(ports: Sequence[Port], receivers: Sequence[Pod], direction: str
 
 
 def _port_matches(ports: Sequence[Port], receivers: Sequence[Pod]) -> Iterable[str]:
-    """A match on protocol and port for each entry, with a space in front; named ports as receivers have them."""
+    """A match for each entry, with a space in front; named ports are looked up at the receivers."""
     if not ports:
         yield ""
     for port in ports:

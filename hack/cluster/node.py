@@ -41,8 +41,8 @@ def start(layout: Layout, programs: Path) -> Record:
     with (layout.logs / "node.log").open("a") as log:
         process = subprocess.Popen(
             [
-                "unshare", "--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc",
-                sys.executable, str(SOURCES), "agent", "node",
+                "unshare", "--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "--kill-child",
+                "--mount-proc",                 sys.executable, str(SOURCES), "agent", "node",
             ],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/",
         )  # fmt: skip
@@ -63,12 +63,12 @@ def _load_modules() -> None:
 
 
 def first_process(record: Record, timeout: float = 10.0) -> int:
-    """The process that is number 1 in the node, by its number outside; waits until it is in its own network."""
+    """The number, outside, of the node's process 1; waits until that is in its own network."""
     give_up = time.monotonic() + timeout
-    here = os.readlink("/proc/self/ns/net")
+    here = Path("/proc/self/ns/net").readlink()
     while is_alive(record):
         children = _children(record.pid)
-        if children and os.readlink(f"/proc/{children[0]}/ns/net") != here:
+        if children and Path(f"/proc/{children[0]}/ns/net").readlink() != here:
             return children[0]
         if time.monotonic() > give_up:
             break

@@ -1,4 +1,4 @@
-"""What is written down about the machine's one cluster, so that anybody can find and end it after any crash."""
+"""What is written down about the machine's one cluster, for anybody to end it after any crash."""
 
 import json
 import os
@@ -15,7 +15,8 @@ from hack.cluster.shell import ClusterError
 class Record:
     """Whose cluster it is, its process, and what was changed on the machine for it.
 
-    `pid` is 0 until the process runs; `born` (clock ticks since boot) tells it from a later one with its number.
+    `pid` is 0 until the process runs; `born` (clock ticks since boot) tells it from a later one that has
+    its number.
     """
 
     checkout: str
@@ -48,7 +49,7 @@ def remove_record(path: Path) -> None:
 
 
 def birth(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot; None when it is gone, or dead and not yet waited for."""
+    """When a process started, in clock ticks since boot; None when it is dead."""
     try:
         # The second field, the program's name, may itself contain spaces and parentheses.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -63,7 +64,7 @@ def is_alive(record: Record) -> bool:
 
 @contextmanager
 def only_one() -> Iterator[None]:
-    """Holds off every other `up`, `down` and `images` of the machine; the kernel lets go when a process ends."""
+    """Holds off every other command on the machine; the kernel lets go when a process ends."""
     with socket.socket(socket.AF_UNIX) as held:
         try:
             held.bind("\0thumbnails-cluster")

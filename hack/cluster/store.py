@@ -33,7 +33,7 @@ def archives(layout: Layout, programs: Path) -> list[Path]:
 
 
 def prepare(layout: Layout, programs: Path) -> None:
-    """Makes a store of images alone, and loads those that are new. Runs in the node, before containerd does."""
+    """Makes a store of images alone, and loads the new ones; to be called in the node, before containerd."""
     root = layout.containerd
     _restore(root)
     new = [archive for archive in archives(layout, programs) if not _is_loaded(root, archive)]

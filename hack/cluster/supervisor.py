@@ -1,7 +1,6 @@
 """The node's first process: prepares the namespaces it was born into, then starts and restarts components."""
 
 import os
-import signal
 import socket
 import sys
 import threading
@@ -22,8 +21,6 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 def run_node(layout: Layout, programs: Path) -> Never:
     """Never returns: the node ends when this process is killed, and everything in it with it."""
-    # The first process of a namespace gets no signal that it does not ask for, other than SIGKILL from outside.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     cgroups.join()
     needed = (layout.checkout, layout.state, layout.cache, Path(sys.executable).resolve().parent)
     mounts.make_private(list(dict.fromkeys(path for path in needed if path.exists())))
