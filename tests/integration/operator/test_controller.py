@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from thumbnails_contract.spec import Format, Output, Webhook
+from thumbnails_contract.spec import Format, Output, Priority, Webhook
 from thumbnails_contract.status import ConditionType
 from thumbnails_contract.wire import Result
 
@@ -727,6 +727,49 @@ def test_a_webhook_is_tried_again_later_even_by_another_operator(operator: Any) 
             )
             assert [each.attempt for each in world.sender.deliveries] == [1, 2]
             assert world.sender.deliveries[0].message_id == world.sender.deliveries[1].message_id
+
+    asyncio.run(scenario())
+
+
+def test_a_paused_operator_takes_results_and_hands_out_nothing(operator: Any) -> None:
+    async def scenario() -> None:
+        async with operator(max_workers=1) as world:
+            go = asyncio.Event()
+
+            async def behave(worker: Any, item: Any) -> Result:
+                await go.wait()
+                result: Result = world.render(worker, item)
+                return result
+
+            world.behaviour = behave
+            world.executor.capacity = 1
+            world.upload("one")
+            await world.until(lambda: world.phases()["one"] == "Running")
+            world.controller.pause()
+            world.upload("two")
+            go.set()
+            await world.until(lambda: world.phases()["one"] == "Succeeded")
+            (worker,) = world.executor.live()
+            polls = worker.polls
+            await world.until(lambda: worker.polls >= polls and world.controller._desk._parked)
+            assert world.rendered == ["one"]
+            assert len(world.executor.manifests) == 1
+            await world.restart()
+            await world.until_all_end()
+
+    asyncio.run(scenario())
+
+
+def test_interactive_jobs_overtake_an_equal_bulk_job_that_waits(operator: Any) -> None:
+    async def scenario() -> None:
+        async with operator(max_workers=1) as world:
+            world.executor.stuck = "Unschedulable"
+            world.upload("bulk", "same picture", priority=Priority.BULK)
+            await world.until(lambda: world.started_reason("bulk") == "Unschedulable")
+            world.upload("people", "same picture")
+            await world.until(lambda: world.started_reason("people") == "Unschedulable")
+            entries = [entry.key.name for entry in world.controller._dispatcher.entries()]
+            assert entries == ["people"]
 
     asyncio.run(scenario())
 
