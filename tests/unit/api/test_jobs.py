@@ -102,6 +102,7 @@ def test_a_filter_without_matches_and_a_page_past_the_end_are_empty(service: Any
         "cursor=xyz",
         "cursor=WzEsMl0",
         "cursor=W1tbXQ",
+        "cursor=WyJhIiwiYiJd",
         "page=2",
     ],
 )
