@@ -167,7 +167,7 @@ def _expect(value: Any, wanted: str, path: str) -> None:
 def _completer(schema: Schema) -> Callable[[Any], Any]:
     """A function that copies a value without unknown fields and with defaults.
 
-    As apiextensions-apiserver does: a null is dropped where there is a default, and defaults are
+    As apiextensions-apiserver does: a null is dropped (no field of ours is nullable), and defaults are
     themselves completed. Values of a wrong type are left to validation.
     """
     if schema.get("type") == "array":
@@ -185,9 +185,7 @@ def _completer(schema: Schema) -> Callable[[Any], Any]:
         if not isinstance(value, Mapping):
             return value
         kept = {
-            name: fields[name](item)
-            for name, item in value.items()
-            if name in fields and not (item is None and name in defaults)
+            name: fields[name](item) for name, item in value.items() if name in fields and item is not None
         }
         for name, default in defaults.items():
             if name not in kept:

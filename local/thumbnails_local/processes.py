@@ -215,12 +215,15 @@ class ProcessExecutor:
 
 
 def _outcome(status: int | None, killed: str) -> tuple[WorkerPhase, str, str]:
-    """Phase, reason and message for the exit status of a worker, in the words of Kubernetes."""
-    if killed and killed != "Deleted":
+    """Phase, reason and message for the exit status of a worker, in the words of Kubernetes.
+
+    `killed` is why we killed it; of one that was deleted nobody is told anything.
+    """
+    if killed:
         return WorkerPhase.FAILED, killed, "the worker ran longer than it may"
     if status == 0:
         return WorkerPhase.ENDED, "", ""
-    if status == -signal.SIGKILL and not killed:
+    if status == -signal.SIGKILL:
         # Nobody but the kernel does that, and it does for one reason.
         return WorkerPhase.FAILED, "OOMKilled", "the worker was killed: out of memory"
     if status is not None and status < 0:

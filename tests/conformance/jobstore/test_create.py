@@ -64,6 +64,13 @@ def test_defaults_are_filled_into_each_output(job_store: JobStore, manifest: Man
     assert second == Output(name="b", height=2, fit=Fit.INSIDE)
 
 
+def test_null_is_as_good_as_nothing(job_store: JobStore, manifest: Manifest) -> None:
+    document = job_store.create(manifest(outputs=None, priority=None, batch=None, webhook=None))
+    assert document["spec"]["outputs"][0]["width"] == 100
+    assert document["spec"]["priority"] == "interactive"
+    assert document["spec"].keys().isdisjoint({"batch", "webhook"})
+
+
 def test_no_two_jobs_share_a_default(job_store: JobStore, manifest: Manifest) -> None:
     job_store.create(manifest())["spec"]["outputs"][0]["width"] = 1
     assert job_store.create(manifest())["spec"]["outputs"][0]["width"] == 100
