@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hack.cluster import archive, pins
+from hack.cluster import archive, mounts, pins
 from hack.cluster.layout import Layout
 from hack.cluster.shell import ClusterError, run
 
 BASE_IMAGE = "localhost/thumbnails-cluster/python:slim"
+_BASE_FORMAT = "1"  # another, when it is to be packed in another way
 # The base stands in for python:slim, which no package registry has: python3 with venv, and little else.
 _BASE_PACKAGES = ("python3", "python3-venv", "ca-certificates", "tzdata")
 _BASE_WITHOUT = (
@@ -66,7 +67,9 @@ def project_images(checkout: Path, version: str, minio_programs: Path) -> tuple[
 
 
 def base_archive(layout: Layout) -> Path:
-    return layout.cache / f"base-{_codename()}-{pins.digest('history', *_BASE_PACKAGES, *_BASE_WITHOUT)}.tar"
+    return (
+        layout.cache / f"base-{_codename()}-{pins.digest(_BASE_FORMAT, *_BASE_PACKAGES, *_BASE_WITHOUT)}.tar"
+    )
 
 
 def make_base(layout: Layout) -> Path:
@@ -115,12 +118,18 @@ class Builder:
             folder.mkdir(parents=True, exist_ok=True)
         # Its notes on what is mounted are true for this namespace only.
         run("mount", "-t", "tmpfs", "thumbnails", self._runtime)
+        # And it makes folders wherever it might need some.
+        mounts.keep_from_machine(
+            [Path("/etc"), Path("/var/lib")], [layout.checkout, layout.cache], self._runtime
+        )
         self._command = (
             "buildah", "--root", str(store), "--runroot", str(self._runtime), "--storage-driver", "overlay",
         )  # fmt: skip
 
     def have_base(self, base: Path) -> None:
         """Puts the base image into buildah's store, unless exactly this one is there."""
+        # What a build that was killed was at: it keeps old layers from being removed.
+        self._buildah("rm", "--all")
         mark = self._layout.cache / "buildah" / "base"
         if mark.exists() and mark.read_text() == base.name:
             return

@@ -1,4 +1,4 @@
-"""Gives the node its own view of the file system, so that nothing of it is left on the machine."""
+"""Gives the node, and builds, their own view of the file system, so that nothing is left on the machine."""
 
 import os
 from collections.abc import Sequence
@@ -61,6 +61,24 @@ def make_private(needed: Sequence[Path]) -> None:
             run("mount", "--bind", file, target)
     # Pods' mounts reach the kubelet's, and the other way round, as on any node.
     run("mount", "--make-rshared", "/")
+
+
+def keep_from_machine(folders: Sequence[Path], needed: Sequence[Path], memory: Path) -> None:
+    """Lets a program write into `folders` as it likes, without effect on the machine.
+
+    In this mount namespace they look as they are, and what is written goes to `memory` (a tmpfs); below
+    `needed` alone it is kept.
+    """
+    with ExitStack() as opened:
+        kept = {path: _open(path, opened) for path in hidden(needed, folders)}
+        for number, folder in enumerate(folders):
+            upper, work = memory / f"upper-{number}", memory / f"work-{number}"
+            upper.mkdir()
+            work.mkdir()
+            options = f"lowerdir={folder},upperdir={upper},workdir={work}"
+            run("mount", "-t", "overlay", "-o", options, "thumbnails", folder)
+        for path, source in kept.items():
+            run("mount", "--no-canonicalize", "--rbind", source, path)
 
 
 def set_up_network_settings() -> None:
