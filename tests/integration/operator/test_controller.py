@@ -40,7 +40,7 @@ def test_a_job_is_rendered_with_two_status_writes(operator: Any) -> None:
             assert job.status.start_time is not None
             assert job.status.completion_time is not None
             assert job.status.attempts == 1
-            assert world.events.events == [("one", "Completed")]
+            await world.until(lambda: world.events.events == [("one", "Completed")])
 
     asyncio.run(scenario())
 
@@ -203,7 +203,7 @@ def test_a_source_that_may_not_be_or_is_not_there(operator: Any, object_key: str
             assert error is not None
             assert error.reason == reason
             assert world.executor.manifests == []
-            assert world.events.events == [("one", "Failed")]
+            await world.until(lambda: world.events.events == [("one", "Failed")])
 
     asyncio.run(scenario())
 
@@ -405,7 +405,7 @@ def test_cancel_ends_a_running_job_and_its_work(operator: Any) -> None:
             world.upload("two")
             await world.until_all_end()
             assert world.phases() == {"one": "Cancelled", "two": "Succeeded"}
-            assert ("one", "Cancelled") in world.events.events
+            await world.until(lambda: ("one", "Cancelled") in world.events.events)
 
     asyncio.run(scenario())
 

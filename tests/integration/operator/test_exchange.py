@@ -1,6 +1,7 @@
 """The exchange as a worker sees it: who may ask, what is refused, and what a broken connection costs."""
 
 import asyncio
+import io
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -131,8 +132,14 @@ def test_what_is_no_request_is_refused(body: bytes) -> None:
 
 def test_a_body_over_the_limit_is_refused() -> None:
     async def scenario(setup: Setup) -> None:
-        status, _ = await setup.post(b" " * (MAX_BODY_BYTES + 1))
-        assert status == 413
+        body = io.BytesIO(b" " * (MAX_BODY_BYTES + 1))
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(
+                f"{setup.url}/work", data=body, headers={"Authorization": "Bearer good"}
+            ) as response,
+        ):
+            assert response.status == 413
 
     with_exchange(scenario)
 
