@@ -93,6 +93,8 @@ def build(recipe: Recipe, cache: Path, environment: Mapping[str, str], progress:
         return folder
     with locked(cache / f"{recipe.name}.lock", progress):
         if not folder.is_dir():
+            for left in cache.glob(f"{recipe.name}.*/"):  # by a build that was killed
+                shutil.rmtree(left)
             go = find_go(recipe.module.go_version, cache, environment, progress)
             with tempfile.TemporaryDirectory(prefix=f"{recipe.name}.", dir=cache) as partial:
                 _go_build(recipe, go, Path(partial), environment, progress)

@@ -22,25 +22,19 @@ _LOG_LINES = 15
 def up(layout: Layout, environment: Mapping[str, str]) -> None:
     """Makes the cluster, unless it is there; after a crash, clears what was left and makes it anew."""
     root_only()
+    recipe = build.cluster_recipe()
+    programs = layout.cache / recipe.name
     with only_one():
-        recipe = build.cluster_recipe()
-        before = _own_record(layout)
-        if before and is_alive(before):
-            if before.programs == str(layout.cache / recipe.name) and node.is_healthy(layout):
-                _link_tools(layout, Path(before.programs))
-                loaded = store.load(layout, before)
-                print(f"The cluster is up already{f'; loaded {loaded} new images' if loaded else ''}.")
-                return
-            print("The cluster is not well, or is of other versions: it is made anew.")
-        elif before or node.has_link():
-            print("The cluster ended without `down`: what it left is cleared.")
-        progress = Progress(7)
-        with progress.step("Debian packages"):
-            packages.install(pins.PACKAGES, progress)
-        with progress.step("Programs"):
-            programs = build.build(recipe, layout.cache, environment, progress)
+        if _is_up_already(layout, programs):
+            return
+    progress = Progress(7)
+    with progress.step("Debian packages"):
+        packages.install(pins.PACKAGES, progress)
+    with progress.step("Programs"):
+        build.build(recipe, layout.cache, environment, progress)
+    with only_one():
         with progress.step("Certificates and configuration"):
-            node.stop(layout, before)
+            node.stop(layout, _own_record(layout))
             node.check_routes()
             _prepare(layout, programs)
         with progress.step("API server"):
@@ -54,10 +48,25 @@ def up(layout: Layout, environment: Mapping[str, str]) -> None:
         with progress.step("Node and DNS ready"):
             _wait(layout, record, "The node", lambda: node.is_node_ready(client))
             _wait(layout, record, "DNS", lambda: _is_dns_ready(client))
-        print(
-            f"\nThe cluster is up after {progress.seconds:.1f} s. To use it:\n"
-            f"  export KUBECONFIG={layout.kubeconfig} PATH={layout.tools}:$PATH"
-        )
+    print(
+        f"\nThe cluster is up after {progress.seconds:.1f} s. To use it:\n"
+        f"  export KUBECONFIG={layout.kubeconfig} PATH={layout.tools}:$PATH"
+    )
+
+
+def _is_up_already(layout: Layout, programs: Path) -> bool:
+    """Whether there is nothing to do but load new images; else says what is there that will not do."""
+    before = _own_record(layout)
+    if before and is_alive(before):
+        if before.programs == str(programs) and node.is_healthy(layout):
+            _link_tools(layout, programs)
+            new = store.load(layout, before)
+            print(f"The cluster is up already{f'; new images in it: {new}' if new else ''}.")
+            return True
+        print("The cluster is not well, or is of other versions: it is made anew.")
+    elif before or node.has_link():
+        print("The cluster ended without `down`: what it left is cleared.")
+    return False
 
 
 def down(layout: Layout, *, everything: bool, force: bool) -> None:
@@ -123,7 +132,7 @@ def _load_when_up(layout: Layout, tell: Callable[[str], None]) -> None:
     with only_one():
         record = _own_record(layout)
         if record and is_alive(record):
-            tell(f"{store.load(layout, record)} new images loaded into the cluster")
+            tell(f"new images in the cluster: {store.load(layout, record)}")
         else:
             tell("no cluster is up: `up` will load them")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hack.cluster import archive, mounts, pins
 from hack.cluster.layout import Layout
-from hack.cluster.shell import ClusterError, run
+from hack.cluster.shell import ClusterError, CommandFailed, run
 
 BASE_IMAGE = "localhost/thumbnails-cluster/python:slim"
 _BASE_FORMAT = "1"  # another, when it is to be packed in another way
@@ -78,6 +78,8 @@ def make_base(layout: Layout) -> Path:
     if target.exists():
         return target
     layout.cache.mkdir(parents=True, exist_ok=True)
+    for left in layout.cache.glob("base.*/"):  # by a run that was killed
+        shutil.rmtree(left)
     with tempfile.TemporaryDirectory(dir=layout.cache, prefix="base.") as scratch:
         root = Path(scratch) / "root"
         run(
@@ -145,7 +147,7 @@ class Builder:
         if not image.dockerfile.exists():
             raise ClusterError(f"{image.dockerfile} is missing.")
         settings = self._runtime / "pip.conf"
-        settings.write_text(pip_settings(_pip_configuration()))
+        settings.write_text(pip_settings(_pip_configuration(self._environment)))
         identity_file = self._runtime / "image-id"
         self._buildah(
             "build", "--quiet", "--layers", "--pull-never", "--build-arg", f"BASE_IMAGE={BASE_IMAGE}",
@@ -206,8 +208,16 @@ def pip_settings(values: Mapping[str, str]) -> str:
         return text.read()
 
 
-def _pip_configuration() -> dict[str, str]:
-    lines = run(sys.executable, "-m", "pip", "config", "list").splitlines()
+def _pip_configuration(environment: Mapping[str, str]) -> dict[str, str]:
+    try:
+        lines = run(sys.executable, "-m", "pip", "config", "list").splitlines()
+    except CommandFailed:
+        # No pip here: then there is only what the environment tells one.
+        return {
+            f":env:.{name.removeprefix('PIP_').lower().replace('_', '-')}": value
+            for name, value in environment.items()
+            if name.startswith("PIP_")
+        }
     # Each line is name='value', quoted as Python does.
     return {name: value.strip("'\"") for name, _, value in (line.partition("=") for line in lines)}
 

@@ -140,12 +140,11 @@ def stop(layout: Layout, record: Record | None) -> None:
     cgroups.remove_branch()
     for name, value in record.settings.items() if record is not None else ():
         (Path("/proc/sys") / name).write_text(value)
-    if record is None or Path(record.checkout) == layout.checkout:
-        for path in layout.short_lived:
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+    for path in layout.short_lived:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
     remove_record(layout.record)
 
 

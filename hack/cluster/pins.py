@@ -31,7 +31,11 @@ PACKAGES = {
     "util-linux": "nsenter",
     "openssl": "openssl",
 }
-IMAGE_PACKAGES = {"buildah": "buildah", "debootstrap": "debootstrap"}
+IMAGE_PACKAGES = {
+    "buildah": "buildah",
+    "debootstrap": "debootstrap",
+    "ca-certificates": "/etc/ssl/certs/ca-certificates.crt",
+}
 
 
 @dataclass(frozen=True, slots=True)
