@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Self
 
+from thumbnails_contract.environment import Environment, InvalidSetting
 from thumbnails_contract.spec import MAX_SIDE_PIXELS
 
 MEBIBYTE: Final = 1 << 20
@@ -59,29 +60,22 @@ class ApiSettings:
     """How long running requests may take to end at shutdown."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError, in one line that names the variable, for what cannot work."""
-        for item in fields(self):
-            least, most = item.metadata["range"]
-            value = getattr(self, item.name)
-            if not least <= value <= most:
-                raise ValueError(f"{item.metadata['variable']} must be from {least} to {most}, not {value}")
+        """Raise InvalidSetting for what cannot work together."""
         if self.max_waiting_requests >= self.threads:
-            raise ValueError(
-                "THUMBNAILS_MAX_WAITING_REQUESTS must be less than THUMBNAILS_API_THREADS, "
+            raise InvalidSetting(
+                "THUMBNAILS_MAX_WAITING_REQUESTS: must be less than THUMBNAILS_API_THREADS, "
                 f"but {self.max_waiting_requests} is not less than {self.threads}"
             )
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> Self:
-        """From `THUMBNAILS_*` variables; what is not set keeps its default. Raises ValueError."""
+        """From `THUMBNAILS_*` variables; what is not set keeps its default. Raises InvalidSetting."""
+        read = Environment(env)
+        defaults = cls()
         values: dict[str, int] = {}
         for item in fields(cls):
-            variable = item.metadata["variable"]
-            text = env.get(variable, "").strip()
-            if not text:
-                continue
-            try:
-                values[item.name] = int(text)
-            except ValueError:
-                raise ValueError(f"{variable} must be a whole number, not {text[:40]!r}") from None
+            least, most = item.metadata["range"]
+            values[item.name] = read.integer(
+                item.metadata["variable"], getattr(defaults, item.name), least=least, most=most
+            )
         return cls(**values)

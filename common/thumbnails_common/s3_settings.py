@@ -1,16 +1,17 @@
 """Where the object store is and with which keys: read from the environment, for API and operator."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final, Self
 from urllib.parse import urlsplit
+
+from thumbnails_contract.environment import Environment, InvalidSetting
 
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, so that the class has the defaults
 class S3Settings:
     """One bucket of one S3 server, addressed path-style.
 
@@ -46,50 +47,31 @@ class S3Settings:
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> Self:
-        """From `THUMBNAILS_S3_*`. Raises ValueError with one line that names the variable."""
-        prefix = "THUMBNAILS_S3_"
-        endpoint = env.get(f"{prefix}ENDPOINT", "")
+        """From `THUMBNAILS_S3_*`. Raises InvalidSetting."""
+        read, prefix = Environment(env), "THUMBNAILS_S3_"
+        endpoint = read.text(f"{prefix}ENDPOINT", "")
         if not endpoint:
-            raise ValueError(f"{prefix}ENDPOINT: must be set to the URL of an S3 server")
-        given: dict[str, float | int | str] = {}
-        for name in ("bucket", "region", "ca_file"):
-            if text := env.get(prefix + name.upper()):
-                given[name] = text
-        for name in ("connect_timeout_seconds", "read_timeout_seconds", "retry_seconds"):
-            if text := env.get(prefix + name.upper()):
-                given[name] = _positive(prefix + name.upper(), text, float)
-        for name in ("connections", "large_puts"):
-            if text := env.get(prefix + name.upper()):
-                given[name] = _positive(prefix + name.upper(), text, int)
-        access_key, secret_key = _secret(env, f"{prefix}ACCESS_KEY"), _secret(env, f"{prefix}SECRET_KEY")
+            raise InvalidSetting(f"{prefix}ENDPOINT: must be set to the URL of an S3 server")
         try:
-            return cls(endpoint, access_key, secret_key, **given)  # type: ignore[arg-type]  # checked above
-        except ValueError as error:
+            return cls(
+                endpoint,
+                read.secret(f"{prefix}ACCESS_KEY"),
+                read.secret(f"{prefix}SECRET_KEY"),
+                bucket=read.text(f"{prefix}BUCKET", cls.bucket),
+                region=read.text(f"{prefix}REGION", cls.region),
+                ca_file=read.text(f"{prefix}CA_FILE", "") or None,
+                connect_timeout_seconds=read.number(
+                    f"{prefix}CONNECT_TIMEOUT_SECONDS", cls.connect_timeout_seconds, least=0.001
+                ),
+                read_timeout_seconds=read.number(
+                    f"{prefix}READ_TIMEOUT_SECONDS", cls.read_timeout_seconds, least=0.001
+                ),
+                retry_seconds=read.number(f"{prefix}RETRY_SECONDS", cls.retry_seconds),
+                connections=read.integer(f"{prefix}CONNECTIONS", cls.connections, least=1),
+                large_puts=read.integer(f"{prefix}LARGE_PUTS", cls.large_puts, least=1),
+            )
+        except InvalidSetting:
+            raise
+        except ValueError as error:  # from __post_init__: "endpoint: must be ..."
             name, _, text = str(error).partition(": ")
-            raise ValueError(f"{prefix}{name.upper()}: {text}") from None
-
-
-def _secret(env: Mapping[str, str], variable: str) -> str:
-    """The variable's value, or the content of the file that `<variable>_FILE` names."""
-    if text := env.get(variable):
-        return text
-    path = env.get(f"{variable}_FILE")
-    if not path:
-        raise ValueError(f"{variable}: must be set, or {variable}_FILE must name a file that holds it")
-    try:
-        text = Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{variable}_FILE: cannot be read ({type(error).__name__})") from None
-    if not text:
-        raise ValueError(f"{variable}_FILE: the file is empty")
-    return text
-
-
-def _positive(variable: str, text: str, parse: Callable[[str], float]) -> float:
-    try:
-        value = parse(text)
-    except ValueError:
-        value = 0
-    if not 0 < value < float("inf"):
-        raise ValueError(f"{variable}: must be a positive number, not {text!r}")
-    return value
+            raise InvalidSetting(f"{prefix}{name.upper()}: {text}") from None

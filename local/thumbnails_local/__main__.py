@@ -16,7 +16,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)
 
-    from thumbnails_common import logs  # noqa: PLC0415 - after the signal handlers
+    from thumbnails_contract import logs  # noqa: PLC0415 - after the signal handlers
     from thumbnails_contract.errors import JobStoreUnavailable  # noqa: PLC0415
 
     from . import launcher  # noqa: PLC0415
@@ -29,7 +29,7 @@ def main() -> int:
 
     try:
         settings = LocalSettings.from_environment(os.environ)
-        logs.configure(settings.log_level, "text", "launcher")
+        logs.configure(settings.log, "launcher")
         folder, lock = open_data_folder(settings.data)
         sockets = bind_loopback(settings.port)
         LocalSigningSecrets.load(os.environ, folder.webhook_secret)

@@ -12,8 +12,8 @@ from thumbnails_api.app import create_app
 from thumbnails_api.job_cache import JobCache
 from thumbnails_api.server import Server
 from thumbnails_api.settings import ApiSettings
-from thumbnails_common import logs
 from thumbnails_common.s3 import S3ObjectStore
+from thumbnails_contract import logs
 
 from .child import LISTEN_FDS, receive_s3_settings, say_ready
 from .data_folder import DataFolder
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 def main() -> None:
     """Serve until SIGTERM."""
     settings = ApiSettings.from_environment(os.environ)
-    logs.configure(os.environ.get("THUMBNAILS_LOG_LEVEL", "").strip().upper() or "INFO", "text", "api")
+    logs.configure(logs.LogSettings.from_environment(os.environ), "api")
     folder = DataFolder(Path(os.environ["THUMBNAILS_DATA"]))
     sockets = [socket.socket(fileno=int(number)) for number in os.environ[LISTEN_FDS].split(",")]
     store = SqliteJobStore(folder.jobs, durable=True)

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from thumbnails_common import logs
 from thumbnails_common.jobstore import Document
 from thumbnails_common.s3 import S3ObjectStore
+from thumbnails_contract import logs
 from thumbnails_contract.errors import Unavailable
 from thumbnails_contract.wire import WorkAnswer, WorkRequest
 from thumbnails_operator.controller import Controller, utc_now
@@ -55,7 +55,7 @@ class _Reception:
 def main() -> None:
     """Work until SIGTERM."""
     settings = OperatorSettings.from_environment(os.environ)
-    logs.configure(settings.log_level, "text", "operator")
+    logs.configure(settings.log, "operator")
     folder = DataFolder(Path(os.environ["THUMBNAILS_DATA"]))
     # A power failure may take the last statuses back: those jobs are then looked at once more.
     store = SqliteJobStore(folder.jobs, durable=False)

@@ -6,14 +6,16 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self, TypeVar
 
 from thumbnails_api.settings import ApiSettings
-from thumbnails_common.logs import LEVELS
 from thumbnails_common.s3_settings import S3Settings
+from thumbnails_contract.logs import LogSettings
 from thumbnails_operator.settings import OperatorSettings
 
 from .trouble import StartError
+
+T = TypeVar("T")
 
 _MAX_PORT: Final = 65_535
 
@@ -23,6 +25,7 @@ _DEFAULTS: Final[Mapping[str, Callable[[], str]]] = {
     "THUMBNAILS_MAX_WORKERS": lambda: str(_cores()),
     "THUMBNAILS_MIN_WORKERS": lambda: "1",
     "THUMBNAILS_LINGER_SECONDS": lambda: "300",
+    "THUMBNAILS_LOG_FORMAT": lambda: "text",
     "THUMBNAILS_API_SHUTDOWN_SECONDS": lambda: "3",  # Ctrl-C shall end all within ten
 }
 
@@ -37,7 +40,7 @@ class LocalSettings:
 
     port: int
     data: Path
-    log_level: str
+    log: LogSettings
     environment: Mapping[str, str]
 
     @classmethod
@@ -50,9 +53,6 @@ class LocalSettings:
         for variable, default in _DEFAULTS.items():
             if not children.get(variable, "").strip():
                 children[variable] = default()
-        log_level = (env.get("THUMBNAILS_LOG_LEVEL", "").strip() or "INFO").upper()
-        if log_level not in LEVELS:
-            raise StartError(f"THUMBNAILS_LOG_LEVEL: must be one of {', '.join(LEVELS)}, not {log_level!r}")
         _checked(ApiSettings.from_environment, children)
         _checked(OperatorSettings.from_environment, children)
         if children.get("THUMBNAILS_S3_ENDPOINT", "").strip():
@@ -62,7 +62,7 @@ class LocalSettings:
         return cls(
             port=_port(env.get("PORT", "").strip() or "3000"),
             data=Path(env.get("THUMBNAILS_DATA", "").strip() or ".data").absolute(),
-            log_level=log_level,
+            log=_checked(LogSettings.from_environment, children),
             environment=children,
         )
 
@@ -77,9 +77,9 @@ def check_webhook_secret(secret: str) -> None:
         raise StartError("THUMBNAILS_WEBHOOK_SECRET: must be whsec_ followed by 24 to 64 bytes in base64")
 
 
-def _checked(read: Callable[[Mapping[str, str]], Any], env: Mapping[str, str]) -> None:
+def _checked(read: Callable[[Mapping[str, str]], T], env: Mapping[str, str]) -> T:
     try:
-        read(env)
+        return read(env)
     except ValueError as error:
         raise StartError(str(error)) from None
 

@@ -1,11 +1,13 @@
 """Everything that can be set about the operator, read once from the environment for all its modules."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final, Self, TypeVar
 
+from thumbnails_contract.environment import Environment, InvalidSetting, shown
+from thumbnails_contract.logs import LogSettings
 from thumbnails_contract.names import DEFAULT_NAMESPACE, is_label_name
 from thumbnails_contract.wire import Limits
 
@@ -26,10 +28,6 @@ _LIMIT_VARIABLES: Final[Mapping[str, str]] = {
     "cpu_seconds": "THUMBNAILS_RENDER_CPU_SECONDS",
     "wall_seconds": "THUMBNAILS_RENDER_WALL_SECONDS",
 }
-
-
-class InvalidSetting(ValueError):
-    """One environment variable has a value that cannot be used; the text is one line that names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +60,7 @@ class OperatorSettings:
     worker_labels: Mapping[str, str] = field(default_factory=dict)  # passed through, for Kueue and the like
     operator_lost_seconds: float = 120.0  # a worker that hears from no operator for so long ends
     token_audience: str = "thumbnails-exchange"  # noqa: S105 - a name, no secret
-    log_level: str = "INFO"
+    log: LogSettings = field(default_factory=LogSettings)
 
     # The exchange (exchange.py)
     exchange_url: str = "http://thumbnails-exchange:8081"
@@ -94,7 +92,7 @@ class OperatorSettings:
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> Self:
         """From `THUMBNAILS_*` (and `WEBHOOK_URL`). Raises InvalidSetting."""
-        read = _Reader(env)
+        read = Environment(env)
         defaults = cls()
         settings = cls(
             limits=Limits(
@@ -106,13 +104,13 @@ class OperatorSettings:
             max_workers=read.integer("THUMBNAILS_MAX_WORKERS", defaults.max_workers, least=1),
             min_workers=read.integer("THUMBNAILS_MIN_WORKERS", defaults.min_workers),
             home_namespace=read.value("THUMBNAILS_NAMESPACE", defaults.home_namespace, _namespace),
-            linger_seconds=read.seconds("THUMBNAILS_LINGER_SECONDS", defaults.linger_seconds),
+            linger_seconds=read.number("THUMBNAILS_LINGER_SECONDS", defaults.linger_seconds),
             items_per_worker=read.integer("THUMBNAILS_ITEMS_PER_WORKER", defaults.items_per_worker),
-            scale_up_seconds=read.seconds("THUMBNAILS_SCALE_UP_SECONDS", defaults.scale_up_seconds),
-            turn_seconds=read.seconds("THUMBNAILS_TURN_SECONDS", defaults.turn_seconds),
+            scale_up_seconds=read.number("THUMBNAILS_SCALE_UP_SECONDS", defaults.scale_up_seconds),
+            turn_seconds=read.number("THUMBNAILS_TURN_SECONDS", defaults.turn_seconds),
             max_attempts=read.integer("THUMBNAILS_MAX_ATTEMPTS", defaults.max_attempts, least=1),
-            lease_seconds=read.seconds("THUMBNAILS_LEASE_SECONDS", defaults.lease_seconds, least=1),
-            adoption_grace_seconds=read.seconds(
+            lease_seconds=read.number("THUMBNAILS_LEASE_SECONDS", defaults.lease_seconds, least=1),
+            adoption_grace_seconds=read.number(
                 "THUMBNAILS_ADOPTION_GRACE_SECONDS", defaults.adoption_grace_seconds
             ),
             worker_image=read.text("THUMBNAILS_WORKER_IMAGE", defaults.worker_image),
@@ -130,11 +128,11 @@ class OperatorSettings:
                 "THUMBNAILS_WORKER_DEADLINE_SECONDS", defaults.worker_deadline_seconds, least=60
             ),
             worker_labels=read.value("THUMBNAILS_WORKER_LABELS", defaults.worker_labels, _labels),
-            operator_lost_seconds=read.seconds(
+            operator_lost_seconds=read.number(
                 "THUMBNAILS_OPERATOR_LOST_SECONDS", defaults.operator_lost_seconds, least=1
             ),
             token_audience=read.text("THUMBNAILS_TOKEN_AUDIENCE", defaults.token_audience),
-            log_level=read.value("THUMBNAILS_LOG_LEVEL", defaults.log_level, _log_level),
+            log=LogSettings.from_environment(env),
             exchange_url=read.text("THUMBNAILS_EXCHANGE_URL", defaults.exchange_url),
             exchange_host=read.text("THUMBNAILS_EXCHANGE_HOST", defaults.exchange_host),
             exchange_port=read.integer("THUMBNAILS_EXCHANGE_PORT", defaults.exchange_port, most=65_535),
@@ -143,100 +141,45 @@ class OperatorSettings:
             webhook_url=read.value("THUMBNAILS_WEBHOOK_URL", None, _http_url)
             or read.value("WEBHOOK_URL", None, _http_url),
             webhook_allow=read.value("THUMBNAILS_WEBHOOK_ALLOW", defaults.webhook_allow, _networks),
-            webhook_timeout_seconds=read.seconds(
+            webhook_timeout_seconds=read.number(
                 "THUMBNAILS_WEBHOOK_TIMEOUT_SECONDS", defaults.webhook_timeout_seconds, least=1
             ),
             webhook_concurrency=read.integer(
                 "THUMBNAILS_WEBHOOK_CONCURRENCY", defaults.webhook_concurrency, least=1
             ),
             ttl_seconds=read.value("THUMBNAILS_TTL_SECONDS", None, _natural),
-            sweep_interval_seconds=read.seconds(
+            sweep_interval_seconds=read.number(
                 "THUMBNAILS_SWEEP_INTERVAL_SECONDS", defaults.sweep_interval_seconds, least=1
             ),
-            sweep_grace_seconds=read.seconds("THUMBNAILS_SWEEP_GRACE_SECONDS", defaults.sweep_grace_seconds),
-            source_retention_seconds=read.seconds(
+            sweep_grace_seconds=read.number("THUMBNAILS_SWEEP_GRACE_SECONDS", defaults.sweep_grace_seconds),
+            source_retention_seconds=read.number(
                 "THUMBNAILS_KEEP_ORIGINALS_SECONDS", defaults.source_retention_seconds
             ),
             thumbnails_keep_days=read.value("THUMBNAILS_KEEP_DAYS", None, _positive),
             blocking_threads=read.integer("THUMBNAILS_OPERATOR_THREADS", defaults.blocking_threads, least=1),
-            resync_seconds=read.seconds("THUMBNAILS_RESYNC_SECONDS", defaults.resync_seconds, least=1),
+            resync_seconds=read.number("THUMBNAILS_RESYNC_SECONDS", defaults.resync_seconds, least=1),
         )
         if settings.min_workers > settings.max_workers:
             raise InvalidSetting("THUMBNAILS_MIN_WORKERS: must not be above THUMBNAILS_MAX_WORKERS")
         return settings
 
 
-class _Reader:
-    """Reads single variables; unset and empty are the same."""
-
-    def __init__(self, env: Mapping[str, str]) -> None:
-        self._env = env
-
-    def value(self, variable: str, default: T, convert: Callable[[str], T]) -> T:
-        text = self._env.get(variable, "").strip()
-        if not text:
-            return default
-        try:
-            return convert(text)
-        except ValueError as error:
-            raise InvalidSetting(f"{variable}: {error}") from error
-
-    def text(self, variable: str, default: str) -> str:
-        return self.value(variable, default, str)
-
-    def integer(self, variable: str, default: int, *, least: int = 0, most: int | None = None) -> int:
-        def convert(text: str) -> int:
-            number = _natural(text)
-            if number < least or (most is not None and number > most):
-                raise ValueError(f"must be a whole number {_bounds(least, most)}, not {number}")
-            return number
-
-        return self.value(variable, default, convert)
-
-    def seconds(self, variable: str, default: float, *, least: float = 0) -> float:
-        def convert(text: str) -> float:
-            number = _number(text)
-            if not number >= least:
-                raise ValueError(f"must be {least} seconds or more, not {text}")
-            return number
-
-        return self.value(variable, default, convert)
-
-
-def _bounds(least: int, most: int | None) -> str:
-    return f"of {least} or more" if most is None else f"from {least} to {most}"
-
-
 def _natural(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,18}", text):
-        raise ValueError(f"must be a whole number, not {text!r}")
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise ValueError(f"must be a whole number, not {shown(text)}")
     return int(text)
 
 
-def _number(text: str) -> float:
-    if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,6})?", text):
-        raise ValueError(f"must be a number, not {text!r}")
+def _positive(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text) or float(text) == 0:
+        raise ValueError("must be a number above 0; leave it unset for no limit")
     return float(text)
-
-
-def _positive(text: str) -> float | None:
-    number = _number(text)
-    if number == 0:
-        raise ValueError("must be above 0; leave it unset for no limit")
-    return number
 
 
 def _namespace(text: str) -> str:
     if not is_label_name(text):
-        raise ValueError(f"must be the name of a namespace, not {text!r}")
+        raise ValueError(f"must be the name of a namespace, not {shown(text)}")
     return text
-
-
-def _log_level(text: str) -> str:
-    level = text.upper()
-    if level not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
-        raise ValueError(f"must be DEBUG, INFO, WARNING or ERROR, not {text!r}")
-    return level
 
 
 def _http_url(text: str) -> str | None:
@@ -255,6 +198,6 @@ def _labels(text: str) -> Mapping[str, str]:
     for word in re.split(r"[,\s]+", text):
         name, separator, value = word.partition("=")
         if not (name and separator):
-            raise ValueError(f"must be name=value pairs with commas in between, not {text!r}")
+            raise ValueError(f"must be name=value pairs with commas in between, not {shown(text)}")
         labels[name] = value
     return labels

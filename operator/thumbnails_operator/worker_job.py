@@ -124,5 +124,6 @@ def _environment(settings: OperatorSettings) -> dict[str, str]:
         "THUMBNAILS_WORKER_MEMORY_MIB": str(settings.worker_memory_mib),
         "THUMBNAILS_WORKER_DEADLINE_SECONDS": str(settings.worker_deadline_seconds),
         "THUMBNAILS_OPERATOR_LOST_SECONDS": f"{settings.operator_lost_seconds:g}",
-        "THUMBNAILS_LOG_LEVEL": settings.log_level,
+        "THUMBNAILS_LOG_LEVEL": settings.log.level,
+        "THUMBNAILS_LOG_FORMAT": settings.log.format,
     }

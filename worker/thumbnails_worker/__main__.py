@@ -4,8 +4,10 @@ import os
 import signal
 import sys
 
+from thumbnails_contract.environment import InvalidSetting
+
 from .nursery import start_nursery
-from .settings import InvalidSetting, Settings
+from .settings import Settings
 
 EXIT_INVALID_SETTING = 2
 
@@ -23,10 +25,11 @@ def main() -> int:
     nursery = start_nursery()
 
     # What only the supervisor needs is loaded while the nursery loads Pillow.
-    from . import log  # noqa: PLC0415 - after the fork
+    from thumbnails_contract import logs  # noqa: PLC0415 - after the fork
+
     from .supervisor import Supervisor  # noqa: PLC0415 - after the fork
 
-    log.set_up(settings.log_level)
+    logs.configure(settings.log, "worker")
     return Supervisor(settings, nursery).run()
 
 

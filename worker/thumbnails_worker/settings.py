@@ -1,18 +1,16 @@
 """What a worker is told by its environment, read once in `__main__`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Self
+
+from thumbnails_contract.environment import Environment, InvalidSetting
+from thumbnails_contract.logs import LogSettings
 
 MIB: Final = 1 << 20
 # For the supervisor, the nursery, and originals and thumbnails that wait: all that is not a renderer.
 RESERVE_MIB: Final = 128
 _LEAST_RENDERER_MIB: Final = 64
-_LOG_LEVELS: Final = frozenset({"DEBUG", "INFO", "WARNING", "ERROR"})
-
-
-class InvalidSetting(ValueError):
-    """A variable has a value that cannot be used; the message names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +23,7 @@ class Settings:
     memory_bytes: int = 512 * MIB
     operator_lost_seconds: float = 90.0
     deadline_seconds: float | None = None
-    log_level: str = "INFO"
+    log: LogSettings = field(default_factory=LogSettings)
 
     @property
     def renderer_bytes(self) -> int:
@@ -35,39 +33,23 @@ class Settings:
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> Self:
         """Read `THUMBNAILS_*`. Raises InvalidSetting."""
-        url = env.get("THUMBNAILS_EXCHANGE_URL", "")
+        read = Environment(env)
+        url = read.text("THUMBNAILS_EXCHANGE_URL", "")
         if not url.startswith(("http://", "https://")):
-            raise InvalidSetting("THUMBNAILS_EXCHANGE_URL must be the http(s) address of the exchange")
-        renderers = int(_number(env, "THUMBNAILS_WORKER_RENDERERS", 1, at_least=1))
-        memory_mib = int(_number(env, "THUMBNAILS_WORKER_MEMORY_MIB", 512, at_least=1))
-        least = RESERVE_MIB + _LEAST_RENDERER_MIB * renderers
-        if memory_mib < least:
+            raise InvalidSetting("THUMBNAILS_EXCHANGE_URL: must be the http(s) address of the exchange")
+        renderers = read.integer("THUMBNAILS_WORKER_RENDERERS", 1, least=1)
+        least_mib = RESERVE_MIB + _LEAST_RENDERER_MIB * renderers
+        memory_mib = read.integer("THUMBNAILS_WORKER_MEMORY_MIB", 512)
+        if memory_mib < least_mib:
             raise InvalidSetting(
-                f"THUMBNAILS_WORKER_MEMORY_MIB must be at least {least} for {renderers} renderer(s)"
+                f"THUMBNAILS_WORKER_MEMORY_MIB: must be at least {least_mib} for {renderers} renderer(s)"
             )
-        deadline = None
-        if env.get("THUMBNAILS_WORKER_DEADLINE_SECONDS"):
-            deadline = _number(env, "THUMBNAILS_WORKER_DEADLINE_SECONDS", 0, at_least=1)
-        level = env.get("THUMBNAILS_LOG_LEVEL", "INFO").upper()
-        if level not in _LOG_LEVELS:
-            raise InvalidSetting(f"THUMBNAILS_LOG_LEVEL must be one of {', '.join(sorted(_LOG_LEVELS))}")
         return cls(
             exchange_url=url.rstrip("/"),
-            exchange_token_file=env.get("THUMBNAILS_EXCHANGE_TOKEN_FILE") or None,
+            exchange_token_file=read.text("THUMBNAILS_EXCHANGE_TOKEN_FILE", "") or None,
             renderers=renderers,
             memory_bytes=memory_mib * MIB,
-            operator_lost_seconds=_number(env, "THUMBNAILS_OPERATOR_LOST_SECONDS", 90, at_least=1),
-            deadline_seconds=deadline,
-            log_level=level,
+            operator_lost_seconds=read.number("THUMBNAILS_OPERATOR_LOST_SECONDS", 90, least=1),
+            deadline_seconds=read.number("THUMBNAILS_WORKER_DEADLINE_SECONDS", 0) or None,
+            log=LogSettings.from_environment(env),
         )
-
-
-def _number(env: Mapping[str, str], name: str, default: float, *, at_least: float) -> float:
-    text = env.get(name) or str(default)
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not at_least <= value < float("inf"):
-        raise InvalidSetting(f"{name} must be a number of at least {at_least:g}, not {text!r}")
-    return value

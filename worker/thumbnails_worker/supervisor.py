@@ -420,7 +420,7 @@ class Supervisor:
                     for index, (picture, file) in enumerate(made.pictures)
                 )
                 result = Result(lease, made.source, outputs, render_seconds=made.seconds)
-                _log.info("rendered", extra=_about(made.held) | {"seconds": round(made.seconds, 4)})
+                _log.debug("rendered", extra=_about(made.held) | {"seconds": round(made.seconds, 4)})
             except StoreAway:
                 _log.warning("the thumbnails could not be stored", extra=_about(made.held))
                 result = outcome.returned(lease)

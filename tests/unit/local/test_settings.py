@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from thumbnails_contract.logs import LogSettings
 from thumbnails_local.settings import LocalSettings
 from thumbnails_local.trouble import StartError
 
@@ -26,7 +27,7 @@ def test_what_is_set_is_passed_on() -> None:
         "THUMBNAILS_LOG_LEVEL": "debug",
     }
     settings = LocalSettings.from_environment(env)
-    assert (settings.port, settings.data, settings.log_level) == (0, Path("/x"), "DEBUG")
+    assert (settings.port, settings.data, settings.log) == (0, Path("/x"), LogSettings("DEBUG", "text"))
     assert settings.environment["THUMBNAILS_MAX_WORKERS"] == "7"
 
 

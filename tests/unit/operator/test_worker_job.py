@@ -67,4 +67,5 @@ def test_resources_and_everything_a_worker_needs_to_know() -> None:
         "THUMBNAILS_WORKER_DEADLINE_SECONDS": "3600",
         "THUMBNAILS_OPERATOR_LOST_SECONDS": "120",
         "THUMBNAILS_LOG_LEVEL": "INFO",
+        "THUMBNAILS_LOG_FORMAT": "json",
     } == ENVIRONMENT

@@ -1,31 +1,28 @@
 """Small parts: settings, backoff, forms, messages, log lines, interest."""
 
-import json
-import logging
-import os
-import sys
 from email import message_from_bytes
 from itertools import islice
 from typing import Any
 
 import pytest
 
+from thumbnails_contract.environment import InvalidSetting
+from thumbnails_contract.logs import LogSettings
 from thumbnails_contract.spec import Format, Output
 from thumbnails_contract.status import ErrorFacts, SourceFacts
 from thumbnails_contract.wire import Limits
 from thumbnails_worker.backoff import delays
-from thumbnails_worker.log import JsonFormatter
 from thumbnails_worker.messages import Picture, RenderReply, RenderRequest
 from thumbnails_worker.multipart import form_body
 from thumbnails_worker.render.attention import best_anchor
-from thumbnails_worker.settings import InvalidSetting, Settings
+from thumbnails_worker.settings import Settings
 
 URL = {"THUMBNAILS_EXCHANGE_URL": "http://operator:8080/"}
 
 
 def test_settings_have_defaults_and_units() -> None:
     settings = Settings.from_environment(URL)
-    assert settings == Settings("http://operator:8080", None, 1, 512 << 20, 90.0, None, "INFO")
+    assert settings == Settings("http://operator:8080", None, 1, 512 << 20, 90.0, None, LogSettings())
     assert settings.renderer_bytes == 384 << 20
 
 
@@ -41,12 +38,14 @@ def test_settings_are_read_from_the_environment() -> None:
             "THUMBNAILS_LOG_LEVEL": "debug",
         }
     )
-    assert settings == Settings("http://operator:8080", "/token", 2, 1 << 30, 5.5, 3600.0, "DEBUG")
+    assert settings == Settings(
+        "http://operator:8080", "/token", 2, 1 << 30, 5.5, 3600.0, LogSettings("DEBUG")
+    )
     assert settings.renderer_bytes == 448 << 20
 
 
 def test_memory_has_to_be_enough_for_all_renderers() -> None:
-    with pytest.raises(InvalidSetting, match="THUMBNAILS_WORKER_MEMORY_MIB must be at least 640 for 8"):
+    with pytest.raises(InvalidSetting, match="THUMBNAILS_WORKER_MEMORY_MIB: must be at least 640 for 8"):
         Settings.from_environment(URL | {"THUMBNAILS_WORKER_RENDERERS": "8"})
 
 
@@ -94,21 +93,6 @@ def test_messages_come_out_as_they_went_in() -> None:
 def test_a_renderer_in_wrong_hands_cannot_say_anything_else(reply: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         RenderReply.from_bytes(reply)
-
-
-def test_a_log_line_is_one_json_object() -> None:
-    logger = logging.getLogger("test")
-    record = logger.makeRecord(
-        "test", logging.INFO, "f", 1, "say %s", ("hello",), None, extra={"lease": "l1", "other": "no"}
-    )
-    line = json.loads(JsonFormatter().format(record))
-    assert (line["level"], line["msg"], line["lease"]) == ("info", "say hello", "l1")
-    assert "other" not in line
-    try:
-        os.environ["NO SUCH VARIABLE"]
-    except KeyError:
-        record.exc_info = sys.exc_info()
-    assert "KeyError" in json.loads(JsonFormatter().format(record))["exception"]
 
 
 def test_the_crop_goes_where_the_weight_is() -> None:

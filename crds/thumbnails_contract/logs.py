@@ -1,4 +1,4 @@
-"""What API and operator log with: one line a record on stderr, as text or JSON, without secrets.
+"""How every component logs: one line a record on stderr, as text or JSON, without secrets.
 
 Nothing should hand a secret to a logger in the first place; the redaction here is the last line of
 defence, since texts of other libraries (urllib3's, for one) hold presigned URLs.
@@ -8,11 +8,14 @@ import json
 import logging
 import re
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, TextIO
+from typing import Final, Self, TextIO
 
-LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-FORMATS: Final = ("text", "json")
+from .environment import Environment
+
+LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 # Libraries that tell every request or connection, with its URL, below WARNING.
 _CHATTY: Final = ("urllib3", "waitress", "asyncio", "aiohttp.access", "PIL", "minio")
@@ -77,22 +80,36 @@ class _JsonFormatter(logging.Formatter):
         return json.dumps(document, ensure_ascii=False)
 
 
-def configure(level: str, format_: str, component: str, *, stream: TextIO | None = None) -> None:
-    """Send every log record of this process to stderr (or `stream`), and take over earlier handlers.
+_FORMATTERS: Final = {"text": _TextFormatter, "json": _JsonFormatter}
+FORMATS: Final = tuple(_FORMATTERS)
 
-    `level` is one of LEVELS, `format_` of FORMATS: anything else is a ValueError.
-    """
-    if level not in LEVELS:
-        raise ValueError(f"the log level must be one of {', '.join(LEVELS)}, not {level!r}")
-    if format_ not in FORMATS:
-        raise ValueError(f"the log format must be one of {', '.join(FORMATS)}, not {format_!r}")
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """How much is logged (`level`, one of LEVELS), and in which form (`format`, one of FORMATS)."""
+
+    level: str = "INFO"
+    format: str = "json"
+
+    @classmethod
+    def from_environment(cls, env: Mapping[str, str]) -> Self:
+        """From `THUMBNAILS_LOG_LEVEL` and `THUMBNAILS_LOG_FORMAT`. Raises InvalidSetting."""
+        read = Environment(env)
+        return cls(
+            read.choice("THUMBNAILS_LOG_LEVEL", "INFO", LEVELS),
+            read.choice("THUMBNAILS_LOG_FORMAT", "json", FORMATS),
+        )
+
+
+def configure(settings: LogSettings, component: str, *, stream: TextIO | None = None) -> None:
+    """Send every log record of this process to stderr (or `stream`), and take over earlier handlers."""
     handler = logging.StreamHandler(stream if stream is not None else sys.stderr)
-    handler.setFormatter(_JsonFormatter(component) if format_ == "json" else _TextFormatter(component))
+    handler.setFormatter(_FORMATTERS[settings.format](component))
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level)
+    root.setLevel(settings.level)
     for name in _CHATTY:
-        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level]))
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[settings.level]))
 
 
 def _extras(record: logging.LogRecord) -> dict[str, object]:

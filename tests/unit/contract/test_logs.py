@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from thumbnails_common import logs
+from thumbnails_contract import logs
+from thumbnails_contract.environment import InvalidSetting
 
 PRESIGNED = (
     "http://127.0.0.1:9000/thumbnails/sources/a?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIA%2F20261124"
@@ -26,7 +27,7 @@ def _logging_as_before() -> Iterator[None]:
 
 def logged(format_: str, level: str = "INFO") -> tuple[logging.Logger, io.StringIO]:
     stream = io.StringIO()
-    logs.configure(level, format_, "api", stream=stream)
+    logs.configure(logs.LogSettings(level, format_), "api", stream=stream)
     return logging.getLogger("thumbnails_api.app"), stream
 
 
@@ -119,7 +120,15 @@ def test_configuring_twice_logs_once() -> None:
     assert stream.getvalue().count("once") == 1
 
 
-@pytest.mark.parametrize(("level", "format_"), [("LOUD", "text"), ("INFO", "xml")])
-def test_a_wrong_setting_is_refused(level: str, format_: str) -> None:
-    with pytest.raises(ValueError, match="must be one of"):
-        logs.configure(level, format_, "api")
+def test_settings() -> None:
+    assert logs.LogSettings.from_environment({}) == logs.LogSettings("INFO", "json")
+    env = {"THUMBNAILS_LOG_LEVEL": "debug", "THUMBNAILS_LOG_FORMAT": "Text"}
+    assert logs.LogSettings.from_environment(env) == logs.LogSettings("DEBUG", "text")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("THUMBNAILS_LOG_LEVEL", "LOUD"), ("THUMBNAILS_LOG_FORMAT", "xml")]
+)
+def test_a_wrong_setting_names_its_variable(variable: str, value: str) -> None:
+    with pytest.raises(InvalidSetting, match=f"^{variable}: must be one of .*, not '{value}'$"):
+        logs.LogSettings.from_environment({variable: value})
