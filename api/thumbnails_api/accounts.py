@@ -1,9 +1,20 @@
-"""Who calls: the port that turns credentials into an account, and the one for a service without login."""
+"""Who calls: the port that turns credentials into an account, and its two ways: API keys, and no login."""
 
+import hmac
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
+from thumbnails_contract.errors import Unauthorized, Unavailable
 from thumbnails_contract.names import DEFAULT_ACCOUNT, DEFAULT_NAMESPACE
+
+from .keys import digest_of, key_id_of
+
+# RFC 9110 section 11.1 and RFC 6750 section 2.1: the scheme is case-insensitive, then one or more spaces.
+_BEARER: Final = re.compile(r"bearer +([!-~]{1,256})", re.IGNORECASE)
+# What a presented key is compared with when there is no such key: the hash of nothing that anybody has.
+_NOBODY: Final = bytes(32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +23,17 @@ class Caller:
 
     namespace: str
     account: str
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What is needed to know one key: the SHA-256 of it, and whose it is."""
+
+    digest: bytes
+    caller: Caller
+
+    def __repr__(self) -> str:
+        return f"Credential({self.caller})"
 
 
 class Authenticator(Protocol):
@@ -24,6 +46,9 @@ class Authenticator(Protocol):
     def authenticate(self, authorization: str | None) -> Caller:
         """The caller with this `Authorization` header. Raises a ThumbnailsError for nobody's."""
 
+    def check(self) -> None:
+        """Raise Unavailable as long as nobody can be known."""
+
 
 @dataclass(frozen=True, slots=True)
 class AnonymousAuthenticator:
@@ -35,3 +60,46 @@ class AnonymousAuthenticator:
     def authenticate(self, authorization: str | None) -> Caller:  # noqa: ARG002 - the port's signature
         """The one caller there is."""
         return self.caller
+
+    def check(self) -> None:
+        """There is nothing to wait for."""
+
+
+class Credentials(Protocol):
+    """The valid keys of the moment: `keys_watch.KeyWatch`."""
+
+    @property
+    def by_id(self) -> Mapping[str, Credential] | None:
+        """By key id, without revoked ones; None as long as they are not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyAuthenticator:
+    """Knows callers by their API keys; cheap, since `credentials` has them in memory.
+
+    Unknown ids, wrong secrets and revoked keys take the same steps and get the same answer.
+    """
+
+    credentials: Credentials
+    requires_login: bool = True
+
+    def authenticate(self, authorization: str | None) -> Caller:
+        """The account of the key. Raises Unauthorized; Unavailable as long as keys are not known."""
+        known = self._known()
+        shown = _BEARER.fullmatch(authorization or "")
+        key = shown[1] if shown else ""
+        credential = known.get(key_id_of(key) or "")
+        is_right = hmac.compare_digest(digest_of(key), credential.digest if credential else _NOBODY)
+        if credential is None or not is_right:
+            raise Unauthorized
+        return credential.caller
+
+    def check(self) -> None:
+        """Raise Unavailable as long as keys are not known."""
+        self._known()
+
+    def _known(self) -> Mapping[str, Credential]:
+        known = self.credentials.by_id
+        if known is None:
+            raise Unavailable("The API keys cannot be read just now.")
+        return known

@@ -54,6 +54,15 @@ class InvalidOption(InvalidRequest):
     title = "An option is not valid"
 
 
+class Unauthorized(ThumbnailsError):
+    """No API key, or none that is valid (RFC 9110 section 15.5.2): unknown and revoked are the same."""
+
+    reason = "Unauthorized"
+    title = "A valid API key is needed"
+    status = 401
+    default_message = "Send the header 'Authorization: Bearer' with a valid API key."
+
+
 class ForbiddenOrigin(ThumbnailsError):
     """A page of another origin, or another Host, talks to a service without login."""
 
