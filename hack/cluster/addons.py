@@ -23,8 +23,25 @@ _COREFILE = f""".:53 {{
 """
 
 
+# Where objects of a kind are created.
+_PATHS = {
+    "StorageClass": "/apis/storage.k8s.io/v1/storageclasses",
+    "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+    "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+    "ServiceAccount": "/api/v1/namespaces/kube-system/serviceaccounts",
+    "ConfigMap": "/api/v1/namespaces/kube-system/configmaps",
+    "Deployment": "/apis/apps/v1/namespaces/kube-system/deployments",
+    "Service": "/api/v1/namespaces/kube-system/services",
+}
+
+
+def requests() -> list[tuple[str, Document]]:
+    """What to POST, and where, in this order."""
+    return [(_PATHS[document["kind"]], document) for document in manifests()]
+
+
 def manifests() -> list[Document]:
-    """In the order in which they are applied."""
+    """All objects, each before those that need it."""
     return [
         volumes.storage_class(),
         *_rights(

@@ -1,6 +1,5 @@
 """The commands of `python3 hack/cluster`, each of which says step by step what it does."""
 
-import json
 import os
 import time
 import tomllib
@@ -42,7 +41,7 @@ def up(layout: Layout, environment: Mapping[str, str]) -> None:
             client = api.client(layout, "admin")
             _wait(layout, record, "The API server", lambda: api.is_ready(client))
         with progress.step("DNS, storage class"):
-            _apply(layout, programs)
+            _deploy(client)
         with progress.step("Images"):
             _wait(layout, record, "The image store", lambda: _store_answers(record))
         with progress.step("Node and DNS ready"):
@@ -198,13 +197,22 @@ def _link_tools(layout: Layout, programs: Path) -> None:
         link.symlink_to(programs / name)
 
 
-def _apply(layout: Layout, programs: Path) -> None:
-
-    documents = {"apiVersion": "v1", "kind": "List", "items": addons.manifests()}
-    run(
-        programs / "kubectl", f"--kubeconfig={layout.kubeconfig}", "apply", "--server-side", "--filename=-",
-        stdin=json.dumps(documents),
-    )  # fmt: skip
+def _deploy(client: api.Client) -> None:
+    """Creates the addons in a cluster that has none; waits for the namespace that they are in."""
+    give_up = time.monotonic() + _READY_SECONDS
+    for path, document in addons.requests():
+        while True:
+            try:
+                client.request("POST", path, document)
+            except api.ApiError as error:
+                # Namespaces of the system are made just after the API server says that it is ready.
+                if error.status not in (403, 404) or time.monotonic() > give_up:
+                    raise ClusterError(
+                        f"{document['kind']} {document['metadata']['name']}: {error}"
+                    ) from error
+                time.sleep(0.05)
+            else:
+                break
 
 
 def _store_answers(record: Record) -> bool:
