@@ -85,7 +85,7 @@ def create_app(
     app.add_route("/jobs", Jobs(jobs))
     app.add_route("/jobs/{job_id}", Job(jobs, Deletion(store, objects, jobs, clock), waiting))
     app.add_route("/healthz", Alive())
-    app.add_route("/readyz", Ready(store, objects, jobs))
+    app.add_route("/readyz", Ready(store, objects, jobs, authenticator))
     return app
 
 

@@ -57,6 +57,10 @@ class NoSuchKey(ApiKeyError):
     """No entry has this id."""
 
 
+class KeyExists(ApiKeyError):
+    """An id is used once."""
+
+
 class AccountElsewhere(ApiKeyError):
     """The account has keys for another namespace: it belongs to exactly one."""
 
@@ -155,9 +159,11 @@ def parse_entries(entries: Mapping[str, bytes]) -> tuple[dict[str, ApiKey], list
 
 
 def issue(key: ApiKey, existing: Iterable[ApiKey], *, service_namespace: str) -> ApiKey:
-    """The key as it is to be stored beside the existing ones. Raises AccountElsewhere."""
+    """The key as it is to be stored beside the existing ones. Raises AccountElsewhere, KeyExists."""
     namespace = key.namespace or service_namespace
     for other in existing:
+        if other.id == key.id:
+            raise KeyExists("there is a key with this id already")
         theirs = other.namespace or service_namespace
         if other.account == key.account and other.revoked_at is None and theirs != namespace:
             raise AccountElsewhere(f"the account {key.account} belongs to the namespace {theirs}")

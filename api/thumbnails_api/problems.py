@@ -18,12 +18,15 @@ from thumbnails_contract.errors import (
     MethodNotAllowed,
     NotFound,
     ThumbnailsError,
+    Unauthorized,
 )
 
 log = logging.getLogger(__name__)
 
 PROBLEM_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:thumbnails:problem:"
+# RFC 6750 section 3: the scheme is followed by at least one parameter.
+CHALLENGE: Final = 'Bearer realm="thumbnails"'
 
 # Answers of our stores that a resource should have handled: what they say is no business of clients.
 INTERNAL_ERRORS: Final = (JobStoreError, NoSuchObject, ObjectExists)
@@ -48,11 +51,22 @@ def problem_document(error: ThumbnailsError) -> dict[str, Any]:
     }
 
 
-def public_error(error: ThumbnailsError) -> ThumbnailsError:
-    """The error that a client may see: this one, or a bare InternalError in place of a store's answer."""
-    if not isinstance(error, INTERNAL_ERRORS):
+def problem_headers(error: ThumbnailsError) -> list[tuple[str, str]]:
+    """What goes with the document of this error."""
+    # A problem is of the moment: a thumbnail that is not there yet must not be "not there" for long.
+    headers = [("Cache-Control", "no-store")]
+    if error.status == Unauthorized.status:
+        headers.append(("WWW-Authenticate", CHALLENGE))
+    if error.retry_after_seconds is not None:
+        headers.append(("Retry-After", str(error.retry_after_seconds)))
+    return headers
+
+
+def public_error(error: Exception) -> ThumbnailsError:
+    """The error that a client may see: this one, or a bare InternalError for what nobody expected."""
+    if isinstance(error, ThumbnailsError) and not isinstance(error, INTERNAL_ERRORS):
         return error
-    log.error("a store gave an answer that nobody expected", exc_info=error)
+    log.error("something that nobody expected", exc_info=error)
     return ThumbnailsError()
 
 
@@ -62,10 +76,8 @@ def write_problem(resp: falcon.Response, error: ThumbnailsError, **extensions: A
     resp.content_type = PROBLEM_TYPE
     resp.data = json.dumps(problem_document(error) | extensions).encode()
     resp.stream = None
-    # A problem is of the moment: a thumbnail that is not there yet must not be "not there" for long.
-    resp.set_header("Cache-Control", "no-store")
-    if error.retry_after_seconds is not None:
-        resp.set_header("Retry-After", str(error.retry_after_seconds))
+    for name, value in problem_headers(error):
+        resp.set_header(name, value)
 
 
 def handle_thumbnails_error(

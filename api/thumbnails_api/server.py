@@ -1,9 +1,9 @@
 """waitress, set up for pictures: bodies on disk, thousands of connections, an orderly end.
 
 Four things waitress does not do are added to its channel. A refusal that is known from the headers
-(413, 503) is sent at once, also to a client that waits for `100 Continue`; waitress would first ask
-for the whole body. The bytes of all bodies together are bounded. And after such a refusal what the
-client still sends is read and dropped for a moment: closing at once would reset the connection, and
+(401, 413, 503) is sent at once, also to a client that waits for `100 Continue`; waitress would first ask
+for the whole body. The bytes that have come of all bodies together are bounded. After such a refusal what
+the client still sends is read and dropped for a moment: closing at once would reset the connection, and
 many a client would never see the answer. And an answer without a body does not end the connection.
 """
 
@@ -25,7 +25,8 @@ from waitress.task import WSGITask
 
 from thumbnails_contract.errors import InvalidRequest, Overloaded, PayloadTooLarge, ThumbnailsError
 
-from .problems import PROBLEM_TYPE, problem_document
+from .accounts import Authenticator
+from .problems import PROBLEM_TYPE, problem_document, problem_headers
 from .settings import ApiSettings
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,10 @@ class Budget:
             self._left -= count
             return True
 
+    def has_room(self, count: int) -> bool:
+        """Whether `count` more bytes could be taken just now."""
+        return count <= self._left
+
     def give_back(self, count: int) -> None:
         """Room for others."""
         with self._lock:
@@ -96,9 +101,7 @@ class _Refusal:
 
     def to_response(self, _ident: str | None = None) -> tuple[str, list[tuple[str, str]], bytes]:
         error = self._error
-        headers = [("Content-Type", PROBLEM_TYPE), ("Cache-Control", "no-store")]
-        if error.retry_after_seconds is not None:
-            headers.append(("Retry-After", str(error.retry_after_seconds)))
+        headers = [("Content-Type", PROBLEM_TYPE), *problem_headers(error)]
         return f"{error.status} {error.title}", headers, json.dumps(problem_document(error)).encode()
 
 
@@ -107,10 +110,12 @@ class _RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has n
 
     spool: Budget
     memory: Budget
+    authenticator: Authenticator | None
     error: Any
     taken_bytes = 0
     memory_bytes = 0
     refused = False
+    admitted = False
 
     def received(self, data: bytes) -> int:
         try:
@@ -124,8 +129,8 @@ class _RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has n
         if self.error is not None:
             if not self.refused:
                 self._refuse(_as_problem(self.error, self.adj.max_request_body_size))
-        elif not self._take():
-            self._refuse(Overloaded("Too many uploads are under way just now.", retry_after_seconds=5))
+        elif self.headers_finished and (refusal := self._find_refusal()) is not None:
+            self._refuse(refusal)
         return consumed
 
     def parse_header(self, header_plus: bytes) -> None:
@@ -143,15 +148,28 @@ class _RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has n
         self.memory.give_back(self.memory_bytes)
         self.taken_bytes = self.memory_bytes = 0
 
-    def _take(self) -> bool:
-        """Bring what was taken up to what is needed: all of a Content-Length, or as many chunks as came."""
-        needed = self.content_length if not self.chunked else self.body_bytes_received
-        if needed <= self.taken_bytes:
-            return True
-        if not self.spool.take(needed - self.taken_bytes):
-            return False
-        self.taken_bytes = needed
-        return True
+    def _find_refusal(self) -> ThumbnailsError | None:
+        """Why this body is not taken (any further): nobody's, or no room.
+
+        What is announced is only held against the room there is; what has come takes it. Otherwise a few
+        clients that announce much and send nothing would keep all others out.
+        """
+        if self.body_rcv is None:
+            return None
+        if not self.admitted:
+            try:
+                if self.authenticator is not None:
+                    self.authenticator.authenticate(self.headers.get("AUTHORIZATION"))
+            except ThumbnailsError as error:
+                return error
+            if not self.spool.has_room(self.content_length):
+                return _no_room()
+            self.admitted = True
+        came = self.body_bytes_received - self.taken_bytes
+        if not self.spool.take(came):
+            return _no_room()
+        self.taken_bytes += came
+        return None
 
     def _refuse(self, error: ThumbnailsError) -> None:
         self.error = _Refusal(error)
@@ -236,11 +254,25 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
 
 
 class Server:
-    """Serves an app on listening sockets, from `run` until `stop`."""
+    """Serves an app on listening sockets, from `run` until `stop`.
 
-    def __init__(self, app: WsgiApp, settings: ApiSettings, sockets: Sequence[socket]) -> None:
-        budgets = {"spool": Budget(settings.max_spool_bytes), "memory": Budget(_BODIES_IN_MEMORY_BYTES)}
-        parser = type("_RequestParser", (_RequestParser,), budgets)
+    With an `authenticator`, the one of the app, bodies of nobody's requests are refused before they come.
+    """
+
+    def __init__(
+        self,
+        app: WsgiApp,
+        settings: ApiSettings,
+        sockets: Sequence[socket],
+        *,
+        authenticator: Authenticator | None = None,
+    ) -> None:
+        shared = {
+            "spool": Budget(settings.max_spool_bytes),
+            "memory": Budget(_BODIES_IN_MEMORY_BYTES),
+            "authenticator": authenticator,
+        }
+        parser = type("_RequestParser", (_RequestParser,), shared)
         channel = type("_Channel", (_Channel,), {"parser_class": parser})
         self._grace_seconds = settings.shutdown_grace_seconds
         self._stopping = threading.Event()
@@ -310,6 +342,10 @@ class Server:
 def serve(app: WsgiApp, settings: ApiSettings, sockets: Sequence[socket]) -> None:
     """Serve until the process ends."""
     Server(app, settings, sockets).run()
+
+
+def _no_room() -> Overloaded:
+    return Overloaded("Too many uploads are under way just now.", retry_after_seconds=5)
 
 
 def _as_problem(error: Any, max_body_bytes: int) -> ThumbnailsError:

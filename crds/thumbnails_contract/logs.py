@@ -28,6 +28,7 @@ _SECRETS: Final = re.compile(
     | (?P<signature>\bSignature=)[0-9A-Za-z%/+=]+
     | (?P<bearer>\bBearer\s+)[\w.~+/=-]{16,}
     | (?P<webhook>\bwhsec_)[\w+/=-]+
+    | (?P<key>\btn_[a-z0-9]{12}_)\w+                                  # an API key, all but its id
     """,
     re.VERBOSE | re.IGNORECASE,
 )

@@ -8,6 +8,7 @@ from typing import Final
 
 import falcon
 
+from thumbnails_api.accounts import Authenticator
 from thumbnails_api.answers import write_json
 from thumbnails_api.job_cache import JobCache
 from thumbnails_api.problems import write_problem
@@ -35,13 +36,14 @@ class Ready:
     store: JobStore
     objects: ObjectStore
     jobs: JobCache
+    authenticator: Authenticator
     monotonic: Callable[[], float] = time.monotonic
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _checked_at: float | None = None
     _troubles: dict[str, str] = field(default_factory=dict)
 
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        """200 when both stores answer and the jobs are known; 503 with what is wrong."""
+        """200 when both stores answer and jobs and keys are known; 503 with what is wrong."""
         troubles = self._check()
         if troubles:
             write_problem(resp, Unavailable("A part of the service is away."), checks=troubles)
@@ -61,7 +63,12 @@ class Ready:
 
     def _look(self) -> dict[str, str]:
         troubles: dict[str, str] = {}
-        for name, check in (("jobStore", self.store.check), ("objectStore", self.objects.check)):
+        checks = (
+            ("jobStore", self.store.check),
+            ("objectStore", self.objects.check),
+            ("apiKeys", self.authenticator.check),
+        )
+        for name, check in checks:
             try:
                 check()
             except ThumbnailsError as error:

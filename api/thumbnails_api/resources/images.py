@@ -18,7 +18,7 @@ from thumbnails_api.serving import StoredFile, serve_file
 from thumbnails_api.uploads import Picture, Rejected, UploadLimits, receive
 from thumbnails_api.waiting import Waiting
 from thumbnails_common.objectstore import NoSuchObject, ObjectStore
-from thumbnails_contract.errors import ForbiddenSource, ImageNotFound, ThumbnailsError
+from thumbnails_contract.errors import ForbiddenSource, ImageNotFound
 from thumbnails_contract.job import ThumbnailJob
 from thumbnails_contract.keys import check_source_key
 from thumbnails_contract.names import FILE_NAME_ANNOTATION
@@ -88,7 +88,7 @@ class Images:
             try:
                 batch = Batch(batch_id, index, len(images))
                 outcomes.append(self.intake.accept(image, options, caller, batch))
-            except ThumbnailsError as error:
+            except Exception as error:  # noqa: BLE001 - logged; the pictures before this one are stored
                 outcomes.append(Rejected(image.file_name, public_error(error)))
         taken = [outcome for outcome in outcomes if isinstance(outcome, ThumbnailJob)]
         latest, applied = self.waiting.wait(taken, prefer) if taken else ([], None)

@@ -215,6 +215,9 @@ def test_with_a_login_origins_are_not_checked(make_service: Any) -> None:
         def authenticate(self, authorization: Any) -> Any:
             return Caller("thumbnails", "default")
 
+        def check(self) -> None:
+            pass
+
     service = make_service(authenticator=Login())
     assert service.get("/", headers={"Host": "thumbnails.example.org"}).status_code == 200
 

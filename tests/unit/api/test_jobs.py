@@ -20,6 +20,9 @@ class ByHeader:
     def authenticate(self, authorization: Any) -> Any:
         return Caller("thumbnails", authorization or "default")
 
+    def check(self) -> None:
+        pass
+
 
 def ids(result: Any) -> Any:
     assert result.status_code == 200, result.text
