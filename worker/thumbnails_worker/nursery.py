@@ -133,6 +133,7 @@ def _fork_renderer(connection: socket.socket, file: int, memory_bytes: int) -> i
         linux.be_killed_first()
         resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
         at_rest_bytes = linux.data_bytes()
+        linux.keep_freed_memory()
         linux.confine()
         with socket.socket(fileno=file) as own:
             renderer.serve(own, at_rest_bytes)

@@ -10,13 +10,14 @@ import resource
 import socket
 import time
 import warnings
-from typing import Final
+from typing import BinaryIO, Final
 
 from thumbnails_contract.errors import OutOfMemory, RenderError, ThumbnailsError
 from thumbnails_contract.spec import Format, Output
 from thumbnails_contract.status import ErrorFacts
 from thumbnails_contract.wire import Limits
 
+from . import linux
 from .messages import MAX_MESSAGE_BYTES, Picture, RenderReply, RenderRequest
 from .render.encode import Encoded, Recipe, encode
 from .render.pipeline import Rendered, Wanted, render
@@ -24,6 +25,7 @@ from .render.resize import load_cykooz, resize_with_pillow
 
 _RESIZE: Final = load_cykooz() or resize_with_pillow
 _MOST_DETAIL: Final = 200
+_IDLE_SECONDS: Final = 1.0
 
 
 def warm_up() -> None:
@@ -47,7 +49,7 @@ def serve(connection: socket.socket, at_rest_bytes: int) -> None:
     `at_rest_bytes`: what this process has allocated without any picture.
     """
     while True:
-        data, descriptors, _flags, _address = socket.recv_fds(connection, MAX_MESSAGE_BYTES, 1)
+        data, descriptors = _receive(connection)
         if not data:
             return
         request = RenderRequest.from_bytes(data)
@@ -59,6 +61,19 @@ def serve(connection: socket.socket, at_rest_bytes: int) -> None:
         finally:
             for file in files:
                 os.close(file)
+
+
+def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
+    """The next request, however long that takes; with nothing to do, nothing is kept for it."""
+    connection.settimeout(_IDLE_SECONDS)
+    try:
+        data, descriptors, _flags, _address = socket.recv_fds(connection, MAX_MESSAGE_BYTES, 1)
+    except TimeoutError:
+        linux.give_back_freed_memory()
+        connection.settimeout(None)
+        data, descriptors, _flags, _address = socket.recv_fds(connection, MAX_MESSAGE_BYTES, 1)
+    connection.settimeout(None)
+    return data, descriptors
 
 
 def _limit(request: RenderRequest) -> None:
@@ -76,7 +91,13 @@ def _answer(
 ) -> tuple[RenderReply, tuple[Encoded, ...]]:
     begun = time.monotonic()
     try:
-        rendered = _render(request, descriptor, available_bytes)
+        with os.fdopen(descriptor, "rb") as file:
+            try:
+                rendered = _render(request, file, available_bytes)
+            except MemoryError:
+                # Once more without what is kept of earlier pictures, which counts against the limit.
+                linux.give_back_freed_memory()
+                rendered = _render(request, file, available_bytes)
         pictures = tuple(Picture(p.width, p.height, p.frames, p.content_type) for p in rendered.pictures)
         reply = RenderReply(rendered.source, pictures, seconds=time.monotonic() - begun)
     except ThumbnailsError as error:
@@ -90,15 +111,14 @@ def _answer(
     return reply, ()
 
 
-def _render(request: RenderRequest, descriptor: int, available_bytes: int) -> Rendered:
-    with os.fdopen(descriptor, "rb") as file:
-        size = os.fstat(descriptor).st_size
-        file.seek(0)  # the position is shared with whoever wrote it
-        wanted = [Wanted(output, format_) for output, format_ in request.outputs]
-        if size == 0:  # mmap refuses it
-            return render(file, b"", wanted, request.limits, _RESIZE, available_bytes)
-        with mmap.mmap(descriptor, 0, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ) as data:
-            return render(file, data, wanted, request.limits, _RESIZE, available_bytes)
+def _render(request: RenderRequest, file: BinaryIO, available_bytes: int) -> Rendered:
+    size = os.fstat(file.fileno()).st_size
+    file.seek(0)  # the position is shared with whoever wrote it
+    wanted = [Wanted(output, format_) for output, format_ in request.outputs]
+    if size == 0:  # mmap refuses it
+        return render(file, b"", wanted, request.limits, _RESIZE, available_bytes)
+    with mmap.mmap(file.fileno(), 0, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ) as data:
+        return render(file, data, wanted, request.limits, _RESIZE, available_bytes)
 
 
 def _failure(error: ThumbnailsError, cause: BaseException | None, begun: float) -> RenderReply:

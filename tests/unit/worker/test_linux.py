@@ -38,3 +38,31 @@ def test_a_confined_process_opens_no_file_and_no_connection(tmp_path: Path) -> N
     )
     lines = run.stdout.splitlines()
     assert lines in (["no landlock"], ["True True True True True", "10 True"])
+
+
+def data_kept_of(blocks: int, *, keep: bool) -> tuple[int, int]:
+    """What a process still has after it freed so many MiB, and what once it gave them back, in MiB."""
+    code = f"""
+import sys
+from thumbnails_worker import linux
+if {keep}: linux.keep_freed_memory()
+before = linux.data_bytes()
+block = bytes(1 << 20) * {blocks}
+del block
+kept = linux.data_bytes() - before
+linux.give_back_freed_memory()
+print(kept >> 20, (linux.data_bytes() - before) >> 20)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    kept, left = done.stdout.split()
+    return int(kept), int(left)
+
+
+def test_freed_memory_is_kept_for_the_next_picture_and_can_be_given_back() -> None:
+    kept, left = data_kept_of(20, keep=True)
+    assert kept >= 19
+    assert left <= 2
+
+
+def test_what_is_kept_is_bounded() -> None:
+    assert data_kept_of(400, keep=True)[0] <= 128
