@@ -161,3 +161,17 @@ def test_many_colours_of_a_photo_survive_a_gif(encode: Encode, render: Render) -
         for a, b in zip(p, q, strict=True)
     ]
     assert sum(wrong) / len(wrong) < 12
+
+
+@pytest.mark.parametrize("format_", ["png", "gif", "webp", "avif"])
+@pytest.mark.parametrize(
+    "milliseconds", [[70_001, 3], [65_535, 65_535], [1_000_003, 20], [2**24 - 1, 2**24 - 1], [40, 0, 655_350]]
+)
+def test_frames_that_stay_longer_than_a_format_can_say(
+    render: Render, encode: Encode, format_: str, milliseconds: list[int]
+) -> None:
+    for colours in (["red", "red", "red"], ["red", "blue", "green"]):
+        frames = [Image.new("RGB", (40, 30), colour) for colour in colours[: len(milliseconds)]]
+        data = encode(frames[0], "WEBP", save_all=True, append_images=frames[1:], duration=milliseconds)
+        rendered = render(data, Format(format_))
+        assert rendered.pictures[0].content_type == f"image/{format_}"

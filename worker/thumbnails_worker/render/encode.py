@@ -32,6 +32,14 @@ _MOST_JPEG_EXIF_BYTES: Final = 65_500  # one APP1 segment
 _MOST_PLAYS: Final = 65_535  # 16 bits in GIF and WebP
 # What viewers make of a frame that claims to stay for 10 ms or less; AVIF cannot say 0.
 _SHORTEST_MILLISECONDS, _VIEWERS_MILLISECONDS = 11, 100
+# How long a frame can stay. Encoders make one of equal neighbours, so the sum of all has to fit.
+_MOST_16_BIT: Final = 65_535
+_MOST_MILLISECONDS: Final = {
+    Format.PNG: _MOST_16_BIT * 1_000,  # a fraction of two 16-bit numbers, of seconds
+    Format.GIF: _MOST_16_BIT * 10,
+    Format.WEBP: (1 << 24) - 1,
+    Format.AVIF: (1 << 31) - 1,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +107,7 @@ def _animation_options(
     options: dict[str, Any] = {
         "save_all": True,
         "append_images": pictures[1:],
-        "duration": list(milliseconds),
+        "duration": (milliseconds := bounded(milliseconds, format_)),
     }
     plays = min(plays, _MOST_PLAYS)
     if format_ is Format.GIF:
@@ -116,6 +124,20 @@ def _animation_options(
     if format_ is Format.WEBP:
         options["background"] = (0, 0, 0, 0)
     return options
+
+
+def bounded(milliseconds: Sequence[int], format_: Format) -> list[int]:
+    """How long each frame stays, as near as the format can say it."""
+    total = sum(milliseconds)
+    if total > _MOST_MILLISECONDS[format_]:
+        longest = _MOST_MILLISECONDS[format_] // len(milliseconds)
+        milliseconds = [min(length, longest) for length in milliseconds]
+        total = sum(milliseconds)
+    if format_ is Format.PNG:
+        # Hundredths, tenths or whole seconds, so that the numerator fits.
+        unit = next(unit for unit in (1, 10, 100, 1_000) if total <= _MOST_16_BIT * unit)
+        return [length // unit * unit for length in milliseconds]
+    return list(milliseconds)
 
 
 def _count_frames(data: bytes, format_: Format, given: int) -> int:
