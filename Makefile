@@ -40,6 +40,18 @@ bench: ## measure against the same work by hand, and redraw docs/benchmarks.md
 	@./hack/venv.sh dev
 	@$(BIN)/python hack/bench/local.py
 
+.PHONY: cluster
+cluster: ## start a real single-node Kubernetes on this machine (Debian, root; the first time takes half an hour)
+	@python3 hack/cluster up
+
+.PHONY: cluster-down
+cluster-down: ## end it, and leave nothing behind
+	@python3 hack/cluster down
+
+.PHONY: images
+images: ## build the container images and load them into the cluster
+	@python3 hack/cluster images
+
 .PHONY: docs
 docs: ## write docs/errors.md anew
 	@./hack/venv.sh dev

@@ -55,11 +55,12 @@ log=$venv/install-$set_name.log
 # Shows a line for each package while they arrive; the whole output is kept for when it fails.
 if ! { "$venv/bin/python" -m pip install --disable-pip-version-check --require-hashes \
   -r requirements/build.txt -r "requirements/$set_name.txt" 2>&1 || echo "install-failed"; } |
-  tee "$log" | awk '
+  tee "$log" | awk -v terminal="$([ -t 1 ] && echo yes)" '
+    function show(text) { if (terminal) { printf "\r\033[K%s", text; fflush() } }
     /^install-failed$/ { failed = 1 }
-    /^Collecting / { count += 1; printf "\r\033[K  %3d  %s", count, $2; fflush() }
-    /^Installing collected/ { printf "\r\033[K  %3d packages, unpacking ...", count; fflush() }
-    END { printf "\r\033[K"; exit failed }'; then
+    /^Collecting / { show(sprintf("  %3d  %s", ++count, $2)) }
+    /^Installing collected/ { show(sprintf("  %3d packages, unpacking ...", count)) }
+    END { show(""); exit failed }'; then
   tail -n 15 "$log" >&2
   fail "" "The installation failed; all of its output is in $log."
 fi
