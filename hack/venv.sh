@@ -55,7 +55,7 @@ log=$venv/install-$set_name.log
 # Shows a line for each package while they arrive; the whole output is kept for when it fails.
 if ! { "$venv/bin/python" -m pip install --disable-pip-version-check --require-hashes \
   -r requirements/build.txt -r "requirements/$set_name.txt" 2>&1 || echo "install-failed"; } |
-  tee "$log" | awk -v terminal="$([ -t 1 ] && echo yes)" '
+  tee "$log" | awk -v terminal="$([ -t 2 ] && echo yes)" '
     function show(text) { if (terminal) { printf "\r\033[K%s", text; fflush() } }
     /^install-failed$/ { failed = 1 }
     /^Collecting / { show(sprintf("  %3d  %s", ++count, $2)) }
