@@ -1,6 +1,7 @@
 """The command `thumbnails-api`: makes, lists and revokes API keys, for administrators and their scripts."""
 
 import argparse
+import logging
 import os
 import secrets
 import sys
@@ -36,6 +37,8 @@ _COLUMNS: Final = ("ID", "ACCOUNT", "NAMESPACE", "CREATED", "REVOKED", "NAME")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; its exit code: 0 done, 1 refused or failed, 2 wrong arguments (by argparse)."""
     options = _parser().parse_args(arguments)
+    # What libraries warn of, such as retries, ends in our own line if it matters.
+    logging.basicConfig(level=logging.ERROR, format="thumbnails-api: %(message)s")
     try:
         settings = KeySettings.from_environment(os.environ)
         namespace = options.secret_namespace or settings.namespace

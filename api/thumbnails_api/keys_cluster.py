@@ -10,14 +10,16 @@ from kubernetes.config import ConfigException, load_incluster_config, load_kube_
 from .keys_secret import SecretKeyStore
 from .keys_store import KeyStoreUnavailable
 
-_KUBECONFIG: Final = Path("~/.kube/config")
+_KUBECONFIG: Final = "~/.kube/config"
 
 
 def open_secret(namespace: str, name: str, *, context: str | None = None) -> SecretKeyStore:
     """The store in this Secret. Raises KeyStoreUnavailable when there is no way to a cluster."""
     try:
-        if context or os.environ.get("KUBECONFIG") or _KUBECONFIG.expanduser().exists():
-            load_kube_config(context=context)  # type: ignore[no-untyped-call]
+        # The client has read this variable when it was imported; `load_config` writes to stdout.
+        files = os.environ.get("KUBECONFIG") or str(Path(_KUBECONFIG).expanduser())
+        if context or os.environ.get("KUBECONFIG") or Path(files).exists():
+            load_kube_config(config_file=files, context=context)  # type: ignore[no-untyped-call]
         else:
             load_incluster_config()  # type: ignore[no-untyped-call]
     # A kubeconfig may name anything: a plugin that is missing, files that are none.

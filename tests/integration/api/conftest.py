@@ -237,13 +237,13 @@ def start_server() -> Iterator[Callable[..., Running]]:
     """Starts servers with the settings that it is given; all are stopped at the end."""
     with contextlib.ExitStack() as cleanup:
 
-        def start(**settings: int) -> Running:
+        def start(*, authenticator: Any = None, **settings: int) -> Running:
             listener = socket.create_server(("127.0.0.1", 0))
             store, objects = SmallJobStore(), DiscardingObjectStore()
             jobs = JobCache(store)  # type: ignore[arg-type]
             chosen = ApiSettings(**settings)
-            app = create_app(store, objects, jobs, chosen)  # type: ignore[arg-type]
-            server = Server(app, chosen, [listener])
+            app = create_app(store, objects, jobs, chosen, authenticator=authenticator)  # type: ignore[arg-type]
+            server = Server(app, chosen, [listener], authenticator=authenticator)
             jobs.start()
             assert jobs.wait_synced(60)
             thread = threading.Thread(target=server.run, daemon=True)

@@ -147,6 +147,46 @@ def test_bodies_beyond_the_spool_are_503_and_later_ones_are_taken(
     assert results[2].status_code == 201
 
 
+def test_clients_that_announce_much_and_send_nothing_take_no_room(start_server: Any, answer_on: Any) -> None:
+    server = start_server(max_spool_bytes=2_000_000)
+    head = (
+        b"POST /images HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/gif\r\n"
+        b"Content-Length: 1900000\r\n\r\n"
+    )
+    idle = [server.connect() for _ in range(8)]
+    for connection in idle:
+        connection.sendall(head + picture(1000))
+    for _ in range(3):
+        result = requests.post(f"{server.url}/images", data=picture(1_500_000), headers=GIF_TYPE, timeout=60)
+        assert result.status_code == 201
+    idle[0].sendall(bytes(1_899_000))
+    assert answer_on(idle[0]).status == 201
+    for connection in idle:
+        connection.close()
+
+
+def test_uploads_that_outgrow_the_room_together_are_503_in_their_midst(
+    start_server: Any, answer_on: Any
+) -> None:
+    server = start_server(max_spool_bytes=2_000_000)
+    server.objects.hold = threading.Event()
+    head = (
+        b"POST /images HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/gif\r\n"
+        b"Expect: 100-continue\r\nContent-Length: 1500000\r\n\r\n"
+    )
+    with server.connect() as first, server.connect() as second:
+        for connection in (first, second):
+            connection.sendall(head)
+            assert answer_on(connection).status == 100  # each alone finds room
+        first.sendall(picture(1_500_000))
+        assert server.objects.holding.acquire(timeout=60)
+        second.sendall(picture(1_500_000))
+        refused = answer_on(second)
+        assert (refused.status, refused.json["reason"]) == (503, "Overloaded")
+        server.objects.hold.set()
+        assert answer_on(first).status == 201
+
+
 def test_a_client_that_goes_away_in_mid_upload_gives_its_room_back(start_server: Any) -> None:
     server = start_server(max_spool_bytes=2_000_000)
     for _ in range(5):

@@ -263,6 +263,19 @@ def test_a_batch_of_which_some_were_taken_is_207(service: Any, jpeg: bytes) -> N
     assert len(service.store.documents) == 1
 
 
+def test_what_nobody_expected_in_the_midst_of_a_batch_costs_one_picture(
+    service: Any, jpeg: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.objects.failures["put"] = [RuntimeError("a secret of ours")]
+    result = service.post_form([("image", "a.jpg", jpeg), ("image", "b.jpg", jpeg)])
+    assert result.status_code == 207
+    first, second = result.json["items"]
+    assert (first["status"], first["reason"], first["fileName"]) == (500, "InternalError", "a.jpg")
+    assert second["status"] == "pending"
+    assert "a secret of ours" not in result.text
+    assert "RuntimeError" in caplog.text
+
+
 def test_a_batch_of_which_none_was_taken_is_a_problem(service: Any, problem: Any) -> None:
     result = service.post_form([("image", "a.txt", b"notes"), ("image", "b", b"")])
     document = problem(result, 415, "UnsupportedFormat")
