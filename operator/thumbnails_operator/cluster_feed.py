@@ -1,0 +1,181 @@
+"""Feeds the controller in a cluster: lists of ours, kopf's events in between, all on its event loop.
+
+kopf does not tell of deletions that it missed while its watch was broken, so everything is listed
+again now and then, and what is missing from the list is gone.
+"""
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Protocol
+
+from thumbnails_common.jobstore import Expired, JobStore
+from thumbnails_contract.errors import ThumbnailsError
+
+from .cluster_executor import ClusterExecutor
+from .handlers import KopfThread, Listeners
+from .ports import WorkerState
+from .relist import Recorder
+from .worker_watch import WorkerWatch
+
+logger = logging.getLogger(__name__)
+
+Document = dict[str, Any]
+
+RETRY_SECONDS: Final = 1.0
+EVENTS_SECONDS: Final = 3.0
+STOP_SECONDS: Final = 2.0
+
+
+class Fed(Protocol):
+    """What is fed: the controller."""
+
+    def job_changed(self, event_type: str, document: Document) -> None:
+        """A ThumbnailJob has changed."""
+
+    def jobs_listed(self, documents: Iterable[Document]) -> None:
+        """All ThumbnailJobs."""
+
+    def workers_listed(self, states: Iterable[WorkerState]) -> None:
+        """All workers."""
+
+    async def run_blocking(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call in a thread."""
+
+
+class Bridge:
+    """Has functions called on a loop, in order, from any thread; the loop is woken once for all that wait."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._calls: deque[tuple[Callable[..., None], tuple[object, ...]]] = deque()
+        self._lock = threading.Lock()
+        self._scheduled = False
+
+    def call(self, function: Callable[..., None], *args: object) -> None:
+        """Have it called soon."""
+        self._calls.append((function, args))
+        with self._lock:
+            if self._scheduled:
+                return
+            self._scheduled = True
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is interested any more
+            self._loop.call_soon_threadsafe(self._on_loop)
+
+    def _on_loop(self) -> None:
+        with self._lock:
+            self._scheduled = False
+        while self._calls:
+            function, args = self._calls.popleft()
+            try:
+                function(*args)
+            except Exception:  # the others must be called all the same; the next list makes up for it
+                logger.exception("an event could not be taken in")
+
+
+class ClusterFeed:
+    """See the module's text. `run` returns only by cancellation, or raises when kopf has ended."""
+
+    def __init__(
+        self,
+        *,
+        store: JobStore,
+        fed: Fed,
+        executor: ClusterExecutor,
+        watch: WorkerWatch,
+        namespaces: tuple[str, ...] | None,
+        relist_seconds: float,
+    ) -> None:
+        self._store = store
+        self._fed = fed
+        self._executor = executor
+        self._watch = watch
+        self._namespaces = namespaces
+        self._relist_seconds = relist_seconds
+        self._recorder = Recorder()
+        self._kopf_ended = asyncio.Event()
+
+    async def start(self) -> None:
+        """List everything until that succeeds: the controller knows all jobs and workers then."""
+        while not await self._relist():  # noqa: ASYNC110 - nobody could tell us when it will succeed
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def run(self) -> None:
+        """Watch, and list again at intervals."""
+        bridge = Bridge(asyncio.get_running_loop())
+        kopf_thread = KopfThread(
+            Listeners(
+                job=lambda kind, document: bridge.call(self._job_changed, kind, document),
+                worker=lambda kind, document: bridge.call(self._watch.job_changed, kind, document),
+                pod=lambda kind, document: bridge.call(self._watch.pod_changed, kind, document),
+            ),
+            self._namespaces,
+            ended=lambda: bridge.call(self._kopf_ended.set),
+        )
+        kopf_thread.start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._keep_listing())
+                group.create_task(self._keep_asking())
+                group.create_task(self._fail_with_kopf())
+        finally:
+            await asyncio.to_thread(kopf_thread.stop, STOP_SECONDS)
+
+    def _job_changed(self, event_type: str, document: Document) -> None:
+        self._recorder.note(event_type, document)
+        self._fed.job_changed(event_type, document)
+
+    async def _keep_listing(self) -> None:
+        seconds = self._relist_seconds
+        while True:
+            await asyncio.sleep(seconds)
+            seconds = self._relist_seconds if await self._relist() else RETRY_SECONDS
+
+    async def _keep_asking(self) -> None:
+        while True:
+            await asyncio.sleep(EVENTS_SECONDS)
+            try:
+                await self._executor.ask_events()
+            except ThumbnailsError as error:
+                logger.warning("Events of workers cannot be read for now: %s", error.reason)
+
+    async def _fail_with_kopf(self) -> None:
+        await self._kopf_ended.wait()
+        raise RuntimeError("kopf has ended, and nothing is watched any more")
+
+    async def _relist(self) -> bool:
+        """Bring everything up to date; False when it could not be had."""
+        self._recorder.begin()
+        try:
+            # Workers first: once jobs are known, workers are made for them.
+            self._fed.workers_listed(await self._executor.list())
+            documents = await self._fed.run_blocking(self._list_jobs)
+            self._fed.jobs_listed(self._recorder.join(documents))
+        except ThumbnailsError as error:
+            logger.warning("the cluster cannot be listed for now: %s (%s)", error.reason, error.message)
+            return False
+        finally:
+            self._recorder.drop()
+        return True
+
+    def _list_jobs(self) -> list[Document]:
+        documents: list[Document] = []
+        for namespace in (None,) if self._namespaces is None else self._namespaces:
+            documents += self._list_of(namespace)
+        return documents
+
+    def _list_of(self, namespace: str | None) -> list[Document]:
+        """All pages of one state; from the beginning when that is forgotten meanwhile."""
+        while True:
+            documents: list[Document] = []
+            token = None
+            with contextlib.suppress(Expired):
+                while True:
+                    page = self._store.list(namespace, continue_token=token)
+                    documents += page.items
+                    token = page.continue_token
+                    if token is None:
+                        return documents
