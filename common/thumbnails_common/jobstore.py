@@ -8,7 +8,8 @@ real API server, and one conformance suite (`tests/conformance`) holds both adap
   (which then is its default), and sets `uid`, `resourceVersion`, `generation` and
   `creationTimestamp`.
 - Every write gives the object a new, greater `resourceVersion`; `generation` grows with `spec` only.
-- A patch that changes nothing keeps the `resourceVersion`.
+- A patch that changes nothing keeps the `resourceVersion`, but for the first one of a new job: an API
+  server fills in the default `status` on reading, and stores it with the first patch.
 - Deletion takes effect at once: there are no finalizers.
 """
 

@@ -5,7 +5,9 @@ To add one: write a class with the attributes of `Backend`, and put a function t
 """
 
 import itertools
+import json
 import sys
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +15,9 @@ from typing import Any, Protocol
 
 import pytest
 
-from thumbnails_common.jobstore import JobStore
+from thumbnails_common.jobstore import Expired, JobStore
+from thumbnails_common.kubernetes_client import load_client
+from thumbnails_common.kubernetes_jobstore import KubernetesJobStore
 from thumbnails_contract.job import JobKey, new_manifest
 from thumbnails_contract.spec import Spec
 from thumbnails_local.sqlite_store import SqliteJobStore
@@ -33,8 +37,11 @@ class Backend(Protocol):
     def connect_code(self) -> str:
         """Python source that makes `store`, another client, in another process."""
 
-    def expire_history(self) -> None:
-        """Make every resourceVersion up to now too old to watch from, and every continue token."""
+    def expire_version(self, resource_version: str) -> str:
+        """A resourceVersion too old to watch from: this one, made so, or another."""
+
+    def expire_token(self, continue_token: str) -> str:
+        """A continue token too old to go on from: this one, made so, or another."""
 
 
 class SqliteBackend:
@@ -58,7 +65,15 @@ class SqliteBackend:
             f"store = SqliteJobStore(Path({str(self._path)!r}), durable=False)\n"
         )
 
-    def expire_history(self) -> None:
+    def expire_version(self, resource_version: str) -> str:
+        self._forget_history()
+        return resource_version
+
+    def expire_token(self, continue_token: str) -> str:
+        self._forget_history()
+        return continue_token
+
+    def _forget_history(self) -> None:
         forgetful = self.connect(kept_revisions=1)
         key = JobKey("unrelated", "unrelated")
         for _ in range(2):
@@ -70,21 +85,74 @@ class SqliteBackend:
             store.close()
 
 
+class KubernetesBackend:
+    """An API server, with namespaces of this test's own."""
+
+    # A bookmark comes every minute, and may come shortly before a watch ends.
+    bookmark_timeout_seconds = 100.0
+
+    def __init__(self, kubeconfig: str, make_namespace: Callable[[], str]) -> None:
+        self._kubeconfig = kubeconfig
+        self.namespace = make_namespace()
+        self.other_namespace = make_namespace()
+        self._stores: list[KubernetesJobStore] = []
+
+    def connect(self, namespaces: tuple[str, ...] | None = None) -> KubernetesJobStore:
+        client = load_client(8, component="tests", env={"KUBECONFIG": self._kubeconfig})
+        store = KubernetesJobStore(client, namespaces=namespaces)
+        self._stores.append(store)
+        return store
+
+    def connect_code(self) -> str:
+        return (
+            "from thumbnails_common.kubernetes_client import load_client\n"
+            "from thumbnails_common.kubernetes_jobstore import KubernetesJobStore\n"
+            f"client = load_client(8, env={{'KUBECONFIG': {self._kubeconfig!r}}})\n"
+            "store = KubernetesJobStore(client)\n"
+        )
+
+    def expire_version(self, resource_version: str) -> str:
+        return "1"  # from before there was a CRD
+
+    def expire_token(self, continue_token: str) -> str:
+        token = json.loads(urlsafe_b64decode(continue_token + "=" * (-len(continue_token) % 4)))
+        expired = urlsafe_b64encode(json.dumps({**token, "rv": 1}).encode()).decode().rstrip("=")
+        try:
+            self.connect().list(self.namespace, limit=1, continue_token=expired)
+        except Expired:
+            return expired
+        pytest.skip("this API server has all of its history still: it compacts after five minutes")
+
+    def close(self) -> None:
+        for store in self._stores:
+            store.close()
+
+
 @contextmanager
-def sqlite_backend(tmp_path: Path) -> Iterator[Backend]:
-    backend = SqliteBackend(tmp_path)
+def sqlite_backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    backend = SqliteBackend(request.getfixturevalue("tmp_path"))
     try:
         yield backend
     finally:
         backend.close()
 
 
-BACKENDS: dict[str, Any] = {"sqlite": sqlite_backend}
+@contextmanager
+def kubernetes_backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    cluster = request.getfixturevalue("cluster")
+    backend = KubernetesBackend(cluster.kubeconfig, request.getfixturevalue("make_namespace"))
+    try:
+        yield backend
+    finally:
+        backend.close()
+
+
+BACKENDS: dict[str, Any] = {"sqlite": sqlite_backend, "kubernetes": kubernetes_backend}
 
 
 @pytest.fixture(params=list(BACKENDS))
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
-    with BACKENDS[request.param](tmp_path) as backend:
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    with BACKENDS[request.param](request) as backend:
         yield backend
 
 

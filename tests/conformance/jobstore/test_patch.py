@@ -98,7 +98,8 @@ def test_a_status_patch_that_changes_nothing_keeps_the_resource_version(
 
 
 def test_unknown_status_fields_are_dropped(job: Document, set_status: SetStatus) -> None:
-    assert set_status(job, colour="red") == job
+    patched = set_status(job, attempts=1)
+    assert set_status(patched, colour="red") == patched
 
 
 def test_a_patch_of_a_job_that_is_not_there(job_store: JobStore, manifest: Manifest, backend: Any) -> None:
@@ -187,11 +188,22 @@ def test_a_status_patch_keeps_the_generation(job: Document, set_status: SetStatu
 
 
 def test_a_spec_patch_that_changes_nothing_keeps_both(
+    job: Document, set_status: SetStatus, job_store: JobStore, backend: Any
+) -> None:
+    written = set_status(job, attempts=1)
+    assert job_store.patch_spec(backend.namespace, "one", {}) == written
+    assert job_store.patch_spec(backend.namespace, "one", {"suspend": False}) == written
+    assert job_store.patch_spec(backend.namespace, "one", {"suspend": None}) == written
+
+
+def test_the_first_patch_of_a_new_job_may_only_store_the_default_status(
     job: Document, job_store: JobStore, backend: Any
 ) -> None:
-    assert job_store.patch_spec(backend.namespace, "one", {}) == job
-    assert job_store.patch_spec(backend.namespace, "one", {"suspend": False}) == job
-    assert job_store.patch_spec(backend.namespace, "one", {"suspend": None}) == job
+    """An API server fills it in on reading, and stores it with the first patch, whatever that says."""
+    patched = job_store.patch_spec(backend.namespace, "one", {})
+    assert {**patched["metadata"], "resourceVersion": version(job)} == job["metadata"]
+    assert (patched["spec"], patched["status"]) == (job["spec"], job["status"])
+    assert job_store.patch_spec(backend.namespace, "one", {}) == patched
 
 
 def test_a_spec_patch_keeps_the_status(

@@ -125,8 +125,7 @@ def test_pages_keep_the_selection_by_labels(job_store: JobStore, manifest: Manif
 def test_an_old_continue_token_is_expired(job_store: JobStore, manifest: Manifest, backend: Any) -> None:
     for name in ("a", "b"):
         job_store.create(manifest(name))
-    token = job_store.list(backend.namespace, limit=1).continue_token
-    backend.expire_history()
+    token = backend.expire_token(job_store.list(backend.namespace, limit=1).continue_token)
     with pytest.raises(Expired):
         job_store.list(backend.namespace, limit=1, continue_token=token)
     assert names(job_store.list(backend.namespace).items) == ["a", "b"]

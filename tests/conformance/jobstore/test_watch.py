@@ -136,8 +136,9 @@ def test_a_watch_of_one_namespace_does_not_see_others(
 def test_a_patch_that_changes_nothing_is_no_event(
     job_store: JobStore, manifest: Manifest, backend: Any
 ) -> None:
-    version = job_store.create(manifest("one"))["metadata"]["resourceVersion"]
-    job_store.patch_spec(backend.namespace, "one", {"suspend": False})
+    job_store.create(manifest("one"))
+    version = job_store.patch_spec(backend.namespace, "one", {"suspend": True})["metadata"]["resourceVersion"]
+    job_store.patch_spec(backend.namespace, "one", {"suspend": True})
     job_store.create(manifest("two"))
     with watching(job_store, version, backend.namespace) as watch:
         (event,) = take(watch, 1)
@@ -156,10 +157,11 @@ def test_bookmarks_carry_the_watch_over_what_it_does_not_show(
 ) -> None:
     version = job_store.list(backend.namespace).resource_version
     theirs = job_store.create(manifest("theirs", namespace=backend.other_namespace))
-    watch = job_store.watch(version, backend.namespace, timeout_seconds=backend.bookmark_timeout_seconds)
-    (bookmark,) = [event for event in watch if event.type is BOOKMARK][-1:]
-    assert bookmark.document == {}
-    assert int(bookmark.resource_version) >= int(theirs["metadata"]["resourceVersion"])
+    watch: Any = job_store.watch(version, backend.namespace, timeout_seconds=backend.bookmark_timeout_seconds)
+    past = int(theirs["metadata"]["resourceVersion"])
+    with closing(watch):
+        bookmark = next(event for event in watch if int(event.resource_version) >= past)
+    assert (bookmark.type, bookmark.document) == (BOOKMARK, {})
     job_store.create(manifest("mine"))
     with watching(job_store, bookmark.resource_version, backend.namespace) as watch:
         (event,) = take(watch, 1)
@@ -169,7 +171,7 @@ def test_bookmarks_carry_the_watch_over_what_it_does_not_show(
 def test_a_watch_from_too_long_ago_is_expired(job_store: JobStore, manifest: Manifest, backend: Any) -> None:
     version = job_store.list(backend.namespace).resource_version
     job_store.create(manifest("one"))
-    backend.expire_history()
+    version = backend.expire_version(version)
     with pytest.raises(Expired):
         take(job_store.watch(version, backend.namespace, timeout_seconds=PATIENCE_SECONDS), 1)
 
