@@ -37,7 +37,7 @@ helm.sh/chart: {{ $.Chart.Name }}-{{ $.Chart.Version }}
 {{- end }}
 
 {{- define "thumbnails.pullSecrets" -}}
-{{- with .Values.image.pullSecrets }}
+{{- with .Values.image.pullSecrets -}}
 imagePullSecrets:
   {{- range . }}
   - name: {{ . }}
@@ -68,20 +68,16 @@ capabilities:
   drop: [ALL]
 {{- end }}
 
-{{/* Where the pods of a component run: (list $ "api" .Values.api). */}}
+{{/* Where the pods of a component run, of what its values say: .Values.api. */}}
 {{- define "thumbnails.scheduling" -}}
-{{- $values := index . 2 -}}
-{{- with $values.priorityClassName }}
-priorityClassName: {{ . }}
+{{- $said := dict }}
+{{- range $name := list "affinity" "nodeSelector" "priorityClassName" "tolerations" }}
+{{- with index $ $name }}
+{{- $_ := set $said $name . }}
 {{- end }}
-{{- with $values.nodeSelector }}
-nodeSelector: {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with $values.tolerations }}
-tolerations: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with $values.affinity }}
-affinity: {{- toYaml . | nindent 2 }}
+{{- if $said }}
+{{- toYaml $said }}
 {{- end }}
 {{- end }}
 
@@ -126,14 +122,14 @@ http://{{ include "thumbnails.prefix" . }}-minio.{{ .Release.Namespace }}:9000
 {{- .Values.apiKeys.existingSecret | default (printf "%s-api-keys" (include "thumbnails.prefix" .)) -}}
 {{- end }}
 
-{{/* The data of a Secret that the chart makes: what is there already, or else new: (list $ name new). */}}
+{{/* The data of a Secret that the chart makes: what is there already, or else new: (list $ name new).
+     `helm template` sees no cluster and makes new ones each time: who renders so (GitOps) sets existingSecret. */}}
 {{- define "thumbnails.keptData" -}}
 {{- $ := index . 0 -}}
 {{- $there := lookup "v1" "Secret" $.Release.Namespace (index . 1) -}}
-{{- if and $there $there.data -}}
-data: {{- toYaml $there.data | nindent 2 }}
-{{- else -}}
-stringData: {{- toYaml (index . 2) | nindent 2 }}
+data:
+{{- range $entry, $new := index . 2 }}
+  {{ $entry }}: {{ index ($there.data | default dict) $entry | default ($new | b64enc) }}
 {{- end }}
 {{- end }}
 
@@ -167,13 +163,13 @@ volumeMounts:
 {{- end }}
 
 {{- define "thumbnails.s3KeysVolume" -}}
-name: s3-keys
-secret:
-  secretName: {{ include "thumbnails.s3.secret" . }}
-  defaultMode: 0440
-  items:
-    - {key: accessKey, path: access-key}
-    - {key: secretKey, path: secret-key}
+- name: s3-keys
+  secret:
+    secretName: {{ include "thumbnails.s3.secret" . }}
+    defaultMode: 0440
+    items:
+      - {key: accessKey, path: access-key}
+      - {key: secretKey, path: secret-key}
 {{- end }}
 
 {{- define "thumbnails.settingsChecksum" -}}
