@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -360,7 +361,7 @@ def test_the_watch_follows_the_store_until_it_is_stopped(store: MemoryKeyStore) 
     assert watch.by_id is not None
     store.entries = {}
     while watch.by_id:
-        pass
+        time.sleep(0.001)
     watch.stop(60)
     reads = store.reads
     assert watch.by_id == {}
