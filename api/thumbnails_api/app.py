@@ -47,11 +47,15 @@ def create_app(
     settings: ApiSettings,
     *,
     authenticator: Authenticator | None = None,
+    ready: Ready | None = None,
     clock: Callable[[], datetime] = utc_now,
     new_id: Callable[[], str] = new_uuid7,
     sleep: Callable[[float], None] = time.sleep,
 ) -> App:
-    """The WSGI application. The caller starts and stops `jobs`, and gives `store` and `objects`."""
+    """The WSGI application. The caller starts and stops `jobs`, and gives `store` and `objects`.
+
+    `ready`, when it is shared with other ports, or says that we are about to end.
+    """
     authenticator = authenticator or AnonymousAuthenticator()
     middleware: list[Any] = [RequestLog()]
     if not authenticator.requires_login:
@@ -85,7 +89,7 @@ def create_app(
     app.add_route("/jobs", Jobs(jobs))
     app.add_route("/jobs/{job_id}", Job(jobs, Deletion(store, objects, jobs, clock), waiting))
     app.add_route("/healthz", Alive())
-    app.add_route("/readyz", Ready(store, objects, jobs, authenticator))
+    app.add_route("/readyz", ready or Ready(store, objects, jobs, authenticator))
     return app
 
 

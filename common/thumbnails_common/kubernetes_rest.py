@@ -34,6 +34,7 @@ _ERROR_FROM: Final = 400
 _SERVER_TROUBLE: Final = 500
 _UNAUTHORIZED: Final = 401
 _FORBIDDEN: Final = 403
+_CREDENTIALS_SECONDS: Final = 10.0
 _WARN_EVERY_SECONDS: Final = 30.0
 
 Query = Mapping[str, str | int]
@@ -56,6 +57,8 @@ class KubernetesRest:
         self._headers = {"User-Agent": client.user_agent, "Accept": JSON}
         self._sleep = sleep
         self._closed = threading.Event()
+        self._known_credentials: Mapping[str, str] = {}
+        self._credentials_until = 0.0
         self._warned_at = -_WARN_EVERY_SECONDS
 
     def call(
@@ -147,13 +150,20 @@ class KubernetesRest:
             preload_content=preload,
         )
 
-    def _credentials(self) -> dict[str, str]:
-        """The bearer token, if that is how we are known: the client reads it again as it is renewed."""
-        try:
-            settings = self._configuration.auth_settings()
-        except (ConfigException, OSError) as error:
-            raise self._unreachable(error) from None
-        return {item["key"]: item["value"] for item in settings.values() if item["value"]}
+    def _credentials(self) -> Mapping[str, str]:
+        """The bearer token, if that is how we are known: the client reads it again as it is renewed.
+
+        Not for each request: it looks at files and the environment to find out.
+        """
+        now = time.monotonic()
+        if now >= self._credentials_until:
+            try:
+                found = self._configuration.auth_settings().values()
+            except (ConfigException, OSError) as error:
+                raise self._unreachable(error) from None
+            self._known_credentials = {item["key"]: item["value"] for item in found if item["value"]}
+            self._credentials_until = now + _CREDENTIALS_SECONDS
+        return self._known_credentials
 
     def _unreachable(self, error: Exception) -> JobStoreUnavailable:
         if self._closed.is_set():

@@ -17,6 +17,7 @@ from thumbnails_common.objectstore import ObjectStore
 from thumbnails_contract.errors import ThumbnailsError, Unavailable
 
 _READY_CACHE_SECONDS: Final = 2.0
+_CHECK_SECONDS: Final = 3.0  # that a probe waits for the check of another one
 
 
 class Alive:
@@ -37,6 +38,8 @@ class Ready:
     objects: ObjectStore
     jobs: JobCache
     authenticator: Authenticator
+    draining: threading.Event = field(default_factory=threading.Event)
+    """Set when we are about to end: no new connections are wanted, though requests are still served."""
     monotonic: Callable[[], float] = time.monotonic
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _checked_at: float | None = None
@@ -54,12 +57,18 @@ class Ready:
 
     def _check(self) -> dict[str, str]:
         """One check at a time, kept for two seconds: probes of many must not load the stores."""
-        with self._lock:
+        if self.draining.is_set():
+            return {"process": "It is about to end"}
+        if not self._lock.acquire(timeout=_CHECK_SECONDS):
+            return {"checks": "They take too long"}
+        try:
             now = self.monotonic()
             if self._checked_at is None or now - self._checked_at >= _READY_CACHE_SECONDS:
                 self._troubles = self._look()
                 self._checked_at = self.monotonic()
             return self._troubles
+        finally:
+            self._lock.release()
 
     def _look(self) -> dict[str, str]:
         troubles: dict[str, str] = {}
