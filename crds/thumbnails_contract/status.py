@@ -121,12 +121,17 @@ def find_condition(conditions: tuple[Condition, ...], type_: str) -> Condition |
 
 def derive_phase(conditions: tuple[Condition, ...]) -> Phase:
     """The phase that these conditions say."""
-    by_type = {condition.type: condition for condition in conditions if condition.status}
-    if ConditionType.COMPLETE in by_type:
-        return Phase.SUCCEEDED
-    if failed := by_type.get(ConditionType.FAILED):
-        return Phase.CANCELLED if failed.reason == "Cancelled" else Phase.FAILED
-    return Phase.RUNNING if ConditionType.STARTED in by_type else Phase.PENDING
+    phase = Phase.PENDING
+    for condition in conditions:
+        if not condition.status:
+            continue
+        if condition.type == ConditionType.COMPLETE:
+            return Phase.SUCCEEDED
+        if condition.type == ConditionType.FAILED:
+            phase = Phase.CANCELLED if condition.reason == "Cancelled" else Phase.FAILED
+        elif condition.type == ConditionType.STARTED and phase is Phase.PENDING:
+            phase = Phase.RUNNING
+    return phase
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,11 @@ A worker has one *poll* under way at a time: it says how much more it can take (
 which leases it `holds`, and waits for an answer. Polls are strictly one after the other, so that a
 lease which the operator handed out and the next poll does not hold is known to be lost. A lease is
 held until its result was acknowledged. Results travel with a poll or, while one is waiting, in a
-*delivery*: a request without `poll`, answered at once. Any 200 acknowledges the results it brought.
+*delivery*: a request without `poll`, answered at once. Any 200 acknowledges the results it brought,
+and any answer may name leases to `drop`.
+
+A poll without capacity waits like any other, for a drop or a stop. A delivery has it answered, too:
+what was delivered has made room.
 """
 
 from collections.abc import Mapping

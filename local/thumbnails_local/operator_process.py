@@ -101,8 +101,16 @@ async def _run(
         sender=sender,
         settings=settings,
         generation=next_generation(folder.generation),
+        deleting=lambda key: janitor.deleting(key),  # noqa: PLW0108 - it is made below
     )
-    janitor = Janitor(objects, controller.jobs, settings, controller.run_blocking, utc_now)
+    janitor = Janitor(
+        objects,
+        controller.jobs,
+        settings,
+        controller.run_blocking,
+        utc_now,
+        unreadable=controller.unreadable,
+    )
     controller.on_job_deleted(janitor.job_deleted)
     controller.workers_listed(())  # workers of an operator before this one died with it
 
@@ -121,7 +129,8 @@ async def _run(
 
     stopping = asyncio.create_task(stop_asked.wait())
     await asyncio.wait({running, cleaning, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    # Workers first, while their results are still taken.
+    # Workers first, while their results are still taken; nothing new is begun meanwhile.
+    controller.pause()
     await executor.close(grace_seconds=_WORKER_STOP_SECONDS)
     feed.stop()
     await controller.stop()

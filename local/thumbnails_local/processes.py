@@ -223,9 +223,7 @@ def _outcome(status: int | None, killed: str) -> tuple[WorkerPhase, str, str]:
         return WorkerPhase.FAILED, killed, "the worker ran longer than it may"
     if status == 0:
         return WorkerPhase.ENDED, "", ""
-    if status == -signal.SIGKILL:
-        # Nobody but the kernel does that, and it does for one reason.
-        return WorkerPhase.FAILED, "OOMKilled", "the worker was killed: out of memory"
+    # SIGKILL too: it may be the kernel for want of memory, or anybody else, and nothing here can tell.
     if status is not None and status < 0:
         return WorkerPhase.FAILED, "Error", f"the worker was ended by {signal.Signals(-status).name}"
     return WorkerPhase.FAILED, "Error", f"the worker ended with exit status {status}"

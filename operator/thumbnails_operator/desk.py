@@ -1,12 +1,13 @@
 """Where workers' polls wait: hands out what `dispatch.py` grants, with presigned URLs, and takes results.
 
-All calls come from the operator's event loop; signing runs in its thread pool.
+All calls come from the operator's event loop. Signing is done there too: it is arithmetic, and less of it
+than a change of threads.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from thumbnails_common.objectstore import ObjectStore
 from thumbnails_contract.errors import Unavailable
@@ -35,7 +36,7 @@ class Assignment:
 
 
 class DeskHooks(Protocol):
-    """What the desk asks and tells the controller."""
+    """What the desk asks and tells: of jobs (intake.py)."""
 
     def assignment(self, key: JobKey) -> Assignment | None:
         """What is to be made for a job; None when it may not run (any more)."""
@@ -70,7 +71,6 @@ class Desk:
         settings: OperatorSettings,
         generation: int,
         monotonic: Callable[[], float],
-        run_blocking: Callable[..., Awaitable[Any]],
         hooks: DeskHooks,
     ) -> None:
         self._dispatcher = dispatcher
@@ -78,7 +78,6 @@ class Desk:
         self._settings = settings
         self._generation = generation
         self._monotonic = monotonic
-        self._run_blocking = run_blocking
         self._hooks = hooks
         self._pool: Pool | None = None
         self._parked: dict[WorkerKey, _Parked] = {}
@@ -106,7 +105,7 @@ class Desk:
         poll = request.poll
         if poll is None:
             self._answer_if_full(worker)
-            return WorkAnswer(self._generation)
+            return WorkAnswer(self._generation, drop=self._tell_drops(worker))
         right_version = request.renderer_version == RENDERER_VERSION
         if not self._known_pool.polled(worker, draining=request.draining, right_version=right_version):
             return WorkAnswer(self._generation, drop=poll.holding, stop=True)
@@ -123,8 +122,7 @@ class Desk:
             # It has nothing to finish first, so it is told to stop as often as it asks.
             self._told_stop.discard(worker)
         grants = await self._wait(worker, poll)
-        items = await self._sign(worker, grants)
-        return self._answer(worker, items)
+        return self._answer(worker, self._sign(worker, grants))
 
     def pump(self) -> None:
         """Give what is ready to the polls that wait, those with the least to do first."""
@@ -197,28 +195,20 @@ class Desk:
             if self._parked.get(worker) is parked:
                 del self._parked[worker]
 
-    async def _sign(self, worker: WorkerKey, grants: Sequence[Grant]) -> tuple[Item, ...]:
-        """The items of these leases. Whatever goes wrong, no lease is left behind with nobody."""
-        wanted = [(grant, self._hooks.assignment(grant.key)) for grant in grants]
-        todo = [(grant, assignment) for grant, assignment in wanted if assignment is not None]
-        self._give_back(worker, [grant for grant, assignment in wanted if assignment is None])
-        if not todo:
-            return ()
-        try:
-            items: list[Item] = await self._run_blocking(self._make_items, todo)
-        except Unavailable as error:
-            for grant in grants:
-                if self._dispatcher.postpone(worker, grant.lease, outcome.facts_of(error), self._monotonic()):
-                    self._hooks.waits_again(grant.key)
-            return ()
-        except BaseException:
-            self._give_back(worker, grants)
-            raise
-        return tuple(item for item in items if self._dispatcher.is_current(worker, item.lease))
-
-    def _make_items(self, todo: Sequence[tuple[Grant, Assignment]]) -> list[Item]:
-        """Runs in a thread: signing is arithmetic, but a client may have to ask for its region first."""
-        return [self._make_item(grant.lease, assignment) for grant, assignment in todo]
+    def _sign(self, worker: WorkerKey, grants: Sequence[Grant]) -> tuple[Item, ...]:
+        """The items of these leases; those that cannot be made are not the worker's any more."""
+        items: list[Item] = []
+        for grant in grants:
+            assignment = self._hooks.assignment(grant.key)
+            if assignment is None:
+                self._give_back(worker, [grant])
+                continue
+            try:
+                items.append(self._make_item(grant.lease, assignment))
+            except Unavailable as error:
+                self._dispatcher.postpone(worker, grant.lease, outcome.facts_of(error), self._monotonic())
+                self._hooks.waits_again(grant.key)
+        return tuple(items)
 
     def _make_item(self, lease: str, assignment: Assignment) -> Item:
         job, settings = assignment.job, self._settings
@@ -249,12 +239,20 @@ class Desk:
         )
 
     def _answer(self, worker: WorkerKey, items: tuple[Item, ...]) -> WorkAnswer:
-        drops = self._dispatcher.drops(worker)
-        self._told_drops[worker] = drops
+        drops = self._tell_drops(worker)
         stop = self._known_pool.shall_stop(worker) and not self._closed
         if stop:
             self._told_stop.add(worker)
-        return WorkAnswer(self._generation, items, tuple(sorted(drops)), stop)
+        return WorkAnswer(self._generation, items, drops, stop)
+
+    def _tell_drops(self, worker: WorkerKey) -> tuple[str, ...]:
+        """All leases that the worker shall drop; from now on they are no news for it."""
+        drops = self._dispatcher.drops(worker)
+        if drops:
+            self._told_drops[worker] = drops
+        else:
+            self._told_drops.pop(worker, None)
+        return tuple(sorted(drops))
 
     def _give_back(self, worker: WorkerKey, grants: Sequence[Grant]) -> None:
         for grant in grants:

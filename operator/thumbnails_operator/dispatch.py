@@ -10,11 +10,8 @@ account oldest first. A worker serves the jobs of its own namespace. A job whose
 done, so that the guilty one of several is found and the others complete.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
-from enum import Enum, auto
 from heapq import heappop, heappush
 from typing import Final
 
@@ -22,53 +19,14 @@ from thumbnails_contract.job import JobKey
 from thumbnails_contract.spec import Priority
 from thumbnails_contract.status import ErrorFacts
 
+from .backoff import backoff_seconds
+from .lane import Entry, Lane, State, Ticket
 from .lease import LeaseName, WorkerKey
 
+FIRST_POSTPONE_SECONDS: Final = 1.0
 MAX_POSTPONE_SECONDS: Final = 30.0
 # A job that workers give back more often than this in a row is postponed, so that it does not circle.
 FREE_RETURNS: Final = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """What handing out needs to know of a job. `attempts` are those that ended without success."""
-
-    key: JobKey
-    uid: str
-    account: str
-    priority: Priority
-    created: datetime
-    attempts: int = 0
-
-
-class State(Enum):
-    """Where a job is."""
-
-    READY = auto()
-    POSTPONED = auto()
-    HELD_BACK = auto()
-    LEASED = auto()
-
-
-@dataclass(slots=True, eq=False)
-class Entry:
-    """One job in the dispatcher; only the dispatcher changes it."""
-
-    ticket: Ticket
-    attempts: int
-    state: State = State.READY
-    suspect: bool = False
-    lease: str | None = None
-    worker: WorkerKey | None = None
-    returns: int = 0
-    postponed: int = 0
-    cause: ErrorFacts | None = None  # how its last attempt ended
-    serial: int = 0  # which of its places in the queues is the valid one
-
-    @property
-    def key(self) -> JobKey:
-        """Its job."""
-        return self.ticket.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,22 +75,6 @@ class _Worker:
         return self.reserved or any(entry.suspect for entry in self.leases.values())
 
 
-_Place = tuple[datetime, str, int, Entry]
-
-
-@dataclass(slots=True, eq=False)
-class _Lane:
-    """The ready jobs of one namespace."""
-
-    accounts: Mapping[Priority, OrderedDict[str, list[_Place]]] = field(
-        default_factory=lambda: {priority: OrderedDict() for priority in Priority}
-    )
-    suspects: list[tuple[bool, datetime, str, int, Entry]] = field(default_factory=list)
-    since: OrderedDict[JobKey, float] = field(default_factory=OrderedDict)  # in the order of becoming ready
-    counts: dict[Priority, int] = field(default_factory=lambda: dict.fromkeys(Priority, 0))
-    suspect_count: int = 0
-
-
 class Dispatcher:
     """See the module's text. `new_suffix` gives the random end of a lease's name."""
 
@@ -141,7 +83,7 @@ class Dispatcher:
         self._lease_seconds = lease_seconds
         self._new_suffix = new_suffix
         self._entries: dict[JobKey, Entry] = {}
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[str, Lane] = {}
         self._workers: dict[WorkerKey, _Worker] = {}
         self._postponed: list[tuple[float, int, Entry]] = []
         self._held_back: set[JobKey] = set()
@@ -231,7 +173,7 @@ class Dispatcher:
     def grant(self, worker: WorkerKey, capacity: int) -> tuple[Grant, ...]:
         """Lease up to `capacity` jobs to a worker that polls; fewer when others could take some too."""
         record, lane = self._workers[worker], self._lanes.get(worker.namespace)
-        if capacity <= 0 or lane is None or not lane.since:
+        if capacity <= 0 or not lane:
             record.reserved = False
             return ()
         if any(entry.suspect for entry in record.leases.values()):
@@ -241,11 +183,11 @@ class Dispatcher:
             if record.leases or record.unwanted:
                 return ()
             record.reserved = False
-            return (self._lease(self._next_suspect(lane), record),)
+            return (self._lease(lane.next_suspect(), record),)
         workers = sum(1 for key in self._workers if key.namespace == worker.namespace)
-        normal = len(lane.since) - lane.suspect_count
+        normal = len(lane) - lane.suspects
         share = min(capacity, max(1, -(-normal // workers)), normal)
-        return tuple(self._lease(self._next(lane), record) for _ in range(share))
+        return tuple(self._lease(lane.next(), record) for _ in range(share))
 
     def give_back(
         self, worker: WorkerKey, lease: str, now: float, cause: ErrorFacts | None = None
@@ -354,12 +296,12 @@ class Dispatcher:
         """By namespace, where anything is ready; `overdue` is counted up to `count_at_most`."""
         return {
             namespace: Demand(
-                lane.counts[Priority.INTERACTIVE],
-                lane.counts[Priority.BULK],
-                _count_until(lane.since.values(), now - overdue_seconds, count_at_most),
+                lane.count(Priority.INTERACTIVE),
+                lane.count(Priority.BULK),
+                lane.overdue(now - overdue_seconds, count_at_most),
             )
             for namespace, lane in self._lanes.items()
-            if lane.since
+            if lane
         }
 
     def entries(self) -> Iterator[Entry]:
@@ -377,12 +319,12 @@ class Dispatcher:
 
     # ---- inside -----------------------------------------------------------------------------
 
-    def _shall_work_alone(self, record: _Worker, lane: _Lane) -> bool:
+    def _shall_work_alone(self, record: _Worker, lane: Lane) -> bool:
         """Up to half of a namespace's workers (at least one) try suspects, before anything else.
 
         At least one, because under load a worker that prefetches never holds nothing by itself.
         """
-        if not lane.suspect_count:
+        if not lane.suspects:
             record.reserved = False
             return False
         if record.reserved:
@@ -393,52 +335,17 @@ class Dispatcher:
     def _make_ready(self, entry: Entry, now: float) -> None:
         self._serial += 1
         entry.state, entry.serial = State.READY, self._serial
-        ticket = entry.ticket
-        lane = self._lanes.setdefault(ticket.key.namespace, _Lane())
-        lane.since[ticket.key] = now
-        lane.counts[ticket.priority] += 1
-        if entry.suspect:
-            lane.suspect_count += 1
-            bulk = ticket.priority is Priority.BULK
-            heappush(lane.suspects, (bulk, ticket.created, ticket.key.name, entry.serial, entry))
-        else:
-            places = lane.accounts[ticket.priority].setdefault(ticket.account, [])
-            heappush(places, (ticket.created, ticket.key.name, entry.serial, entry))
+        self._lanes.setdefault(entry.key.namespace, Lane()).add(entry, now)
 
     def _leave_queue(self, entry: Entry) -> None:
         """Out of wherever it waits; what is left of it in a heap is skipped there."""
         if entry.state is State.READY:
             lane = self._lanes[entry.key.namespace]
-            del lane.since[entry.key]
-            lane.counts[entry.ticket.priority] -= 1
-            lane.suspect_count -= entry.suspect
-            if not lane.since:
+            lane.remove(entry)
+            if not lane:
                 del self._lanes[entry.key.namespace]
         self._held_back.discard(entry.key)
         entry.serial = 0
-
-    def _next(self, lane: _Lane) -> Entry:
-        for priority in Priority:  # interactive is the first
-            accounts = lane.accounts[priority]
-            while accounts:
-                account, places = next(iter(accounts.items()))
-                entry = None
-                while places and entry is None:
-                    _, _, serial, candidate = heappop(places)
-                    entry = candidate if candidate.serial == serial else None
-                if places:
-                    accounts.move_to_end(account)
-                else:
-                    del accounts[account]
-                if entry is not None:
-                    return entry
-        raise AssertionError("the count of ready jobs is wrong")
-
-    def _next_suspect(self, lane: _Lane) -> Entry:
-        while True:
-            *_, serial, entry = heappop(lane.suspects)
-            if entry.serial == serial:
-                return entry
 
     def _lease(self, entry: Entry, record: _Worker) -> Grant:
         name = LeaseName(entry.key, entry.ticket.uid, entry.attempts + 1, self._new_suffix())
@@ -514,16 +421,6 @@ class Dispatcher:
     def _postpone(self, entry: Entry, now: float) -> None:
         self._serial += 1
         entry.state, entry.serial = State.POSTPONED, self._serial
-        delay = min(MAX_POSTPONE_SECONDS, 2.0 ** min(entry.postponed, 10))
         entry.postponed += 1
+        delay = backoff_seconds(entry.postponed, FIRST_POSTPONE_SECONDS, MAX_POSTPONE_SECONDS)
         heappush(self._postponed, (now + delay, entry.serial, entry))
-
-
-def _count_until(times: Iterable[float], limit: float, at_most: int) -> int:
-    """How many of these ascending times are at or before `limit`."""
-    count = 0
-    for time in times:
-        if time > limit or count >= at_most:
-            break
-        count += 1
-    return count

@@ -68,6 +68,10 @@ class Informer:
         """All jobs that can be read."""
         return (known.job for known in self._known.values() if isinstance(known, Known))
 
+    def unreadable(self) -> Iterator[JobKey]:
+        """The names of all others."""
+        return (key for key, known in self._known.items() if isinstance(known, Unreadable))
+
     def keys(self) -> tuple[JobKey, ...]:
         """The names of all jobs."""
         return tuple(self._known)

@@ -4,26 +4,28 @@ It also says why a namespace's jobs get no worker (`trouble`), and backs off whe
 made or end before they take work. All calls come from the operator's event loop.
 """
 
-import asyncio
 import logging
 import re
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from thumbnails_contract.errors import QuotaExceeded, ThumbnailsError
 from thumbnails_contract.status import ErrorFacts
 
 from . import outcome
+from .backoff import backoff_seconds
 from .dispatch import Dispatcher
 from .lease import WorkerKey
 from .plan import Create, Stage, WorkerView, plan
 from .ports import Executor, WorkerPhase, WorkerState
 from .settings import OperatorSettings
+from .tasks import Tasks
 from .worker_job import worker_job, worker_name
 
 logger = logging.getLogger(__name__)
 
+FIRST_BACKOFF_SECONDS: Final = 1.0
 MAX_BACKOFF_SECONDS: Final = 60.0
 # A worker that runs and does not poll for so long cannot reach the exchange.
 UNREACHABLE_SECONDS: Final = 15.0
@@ -107,7 +109,7 @@ class Pool:
         self._backoffs: dict[str, _Backoff] = {}
         self._troubles: dict[str, ErrorFacts] = {}
         self._gone: dict[WorkerKey, float] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._paused = False
         self.created = 0
 
@@ -245,10 +247,7 @@ class Pool:
 
     async def close(self) -> None:
         """End what is under way; workers stay."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.close()
 
     # ---- inside -----------------------------------------------------------------------------
 
@@ -275,7 +274,7 @@ class Pool:
         state = WorkerState(namespace, name, WorkerPhase.STARTING)
         self._members[key] = _Member(state, now, own=True, idle_since=now)
         self.created += 1
-        self._spawn(self._run_create(key))
+        self._tasks.spawn(self._run_create(key))
 
     async def _run_create(self, key: WorkerKey) -> None:
         try:
@@ -327,7 +326,7 @@ class Pool:
     def _delete(self, key: WorkerKey, member: _Member, now: float) -> None:
         member.deleting = True
         member.delete_after = now + DELETE_RETRY_SECONDS
-        self._spawn(self._run_delete(key))
+        self._tasks.spawn(self._run_delete(key))
 
     async def _run_delete(self, key: WorkerKey) -> None:
         try:
@@ -347,7 +346,7 @@ class Pool:
     def _back_off(self, namespace: str, cause: ErrorFacts, now: float) -> None:
         old = self._backoffs.get(namespace)
         failures = old.failures + 1 if old else 1
-        delay = min(MAX_BACKOFF_SECONDS, 2.0 ** (failures - 1))
+        delay = backoff_seconds(failures, FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS)
         self._backoffs[namespace] = _Backoff(failures, now + delay, cause)
         logger.warning(
             "no worker in namespace %s: %s (%s); next try in %.0f s",
@@ -370,11 +369,6 @@ class Pool:
         for namespace in old.keys() | troubles.keys():
             if old.get(namespace) != troubles.get(namespace):
                 self._hooks.trouble_changed(namespace)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 def _start_trouble(reason: str) -> ErrorFacts:

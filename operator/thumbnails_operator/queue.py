@@ -12,6 +12,8 @@ from collections.abc import Hashable
 from heapq import heappop, heappush
 from typing import Final, Generic, TypeVar
 
+from .backoff import backoff_seconds
+
 K = TypeVar("K", bound=Hashable)
 
 FIRST_RETRY_SECONDS: Final = 0.05
@@ -60,7 +62,7 @@ class WorkQueue(Generic[K]):
     def retry(self, key: K) -> None:
         """Look again after a failure: exponentially later with each one in a row, and not all at once."""
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        delay = min(MAX_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0 ** min(failures - 1, 20))
+        delay = backoff_seconds(failures, FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS)
         self.add_after(key, delay * self._random.uniform(0.5, 1.0))
 
     def succeeded(self, key: K) -> None:

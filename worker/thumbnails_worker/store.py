@@ -12,7 +12,12 @@ from typing import Final, TypeVar
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from thumbnails_contract.errors import RenderError, SourceNotFound, SourceTooLarge
+from thumbnails_contract.errors import (
+    ObjectStoreUnavailable,
+    RenderError,
+    SourceNotFound,
+    SourceTooLarge,
+)
 from thumbnails_contract.wire import Upload
 
 from .backoff import delays
@@ -31,10 +36,6 @@ _OK, _FORBIDDEN, _NOT_FOUND = 200, 403, 404
 _TRY_AGAIN: Final = frozenset({408, 429, 500, 502, 503, 504})
 
 
-class StoreAway(Exception):
-    """The object store did not do it within the bound, or the URL has expired: not the picture's fault."""
-
-
 class _Hiccup(Exception):
     """Something that another try may mend."""
 
@@ -51,14 +52,14 @@ class Store:
     def get(self, url: str, most_bytes: int, most_seconds: float) -> tuple[int, int]:
         """The original as a descriptor of memory (the caller closes it), and its bytes.
 
-        Raises SourceNotFound, SourceTooLarge, or StoreAway.
+        Raises SourceNotFound, SourceTooLarge, or ObjectStoreUnavailable.
         """
         return self._again(lambda: self._get(url, most_bytes, time.monotonic() + most_seconds))
 
     def put(self, upload: Upload, fields: Mapping[str, str], data: bytes) -> str:
         """Write one thumbnail with the policy's fields and these; gives its ETag without quotes.
 
-        Raises RenderError when the store refuses it for good, or StoreAway.
+        Raises RenderError when the store refuses it for good, or ObjectStoreUnavailable.
         """
         boundary = os.urandom(16).hex()
         body = form_body({**upload.fields, **fields}, data, boundary)
@@ -89,7 +90,7 @@ class Store:
         if answer.status in _TRY_AGAIN:
             raise _Hiccup
         if answer.status == _FORBIDDEN:
-            raise StoreAway
+            raise _away()
         raise RenderError(f"The object store refused the thumbnail (status {answer.status}).")
 
     def _again(self, attempt: Callable[[], _T]) -> _T:
@@ -101,14 +102,14 @@ class Store:
                 if self._give_up() or time.monotonic() + delay - begun > _BOUND_SECONDS:
                     break
                 time.sleep(delay)
-        raise StoreAway
+        raise _away()
 
 
 def _check_get(answer: urllib3.BaseHTTPResponse, most_bytes: int) -> None:
     if answer.status == _NOT_FOUND:
         raise SourceNotFound
     if answer.status == _FORBIDDEN:
-        raise StoreAway
+        raise _away()
     if answer.status != _OK:
         raise _Hiccup
     length = answer.headers.get("Content-Length", "")
@@ -150,3 +151,8 @@ def _hiccups() -> Iterator[None]:
 
 def _too_large(size_bytes: int, most_bytes: int) -> SourceTooLarge:
     return SourceTooLarge(f"The picture has at least {size_bytes} bytes; the limit is {most_bytes}.")
+
+
+def _away() -> ObjectStoreUnavailable:
+    """The store did not do it within the bound, or the URL has expired: not the picture's fault."""
+    return ObjectStoreUnavailable("A worker cannot use the object store for now.")

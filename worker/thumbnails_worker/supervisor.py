@@ -20,7 +20,7 @@ from functools import partial
 from typing import Final
 
 from thumbnails_contract import keys
-from thumbnails_contract.errors import RenderError, ThumbnailsError, error_classes
+from thumbnails_contract.errors import RenderError, ThumbnailsError, Unavailable, error_classes
 from thumbnails_contract.status import SourceFacts
 from thumbnails_contract.wire import Poll, RenderedOutput, Result, WorkAnswer, WorkRequest
 
@@ -31,7 +31,7 @@ from .holdings import Held, Holdings, Stage
 from .messages import MAX_FILES, MAX_MESSAGE_BYTES, Picture, RenderReply, RenderRequest
 from .nursery import Nursery, NurseryLost, Renderer
 from .settings import MIB, Settings
-from .store import Store, StoreAway
+from .store import Store
 
 EXIT_DONE: Final = 0
 EXIT_FAILED: Final = 1
@@ -42,7 +42,10 @@ _AHEAD_BYTES: Final = 32 * MIB
 # Bytes of an original that the reserve covers; what it has more is taken off the renderer's memory.
 _RESERVED_SOURCE_BYTES: Final = 16 * MIB
 _LONGEST_POLL_SECONDS: Final = 20.0
-_HEARTBEAT_SECONDS: Final = 5.0  # polls without capacity, which say what is held
+# A worker that wanted nothing for so long, because its pictures take long, polls all the same: for so long it
+# can be told to drop what it has, or to stop, and the operator hears that it is alive.
+_BUSY_SECONDS: Final = 0.25
+_BUSY_POLL_SECONDS: Final = 5.0
 _ANSWER_SECONDS: Final = 15.0  # for the operator to answer, beyond what it was told to wait
 # A poll that began so recently may return at once with more items, and takes results along then.
 _YOUNG_POLL_SECONDS: Final = 0.010
@@ -189,12 +192,12 @@ class Supervisor:
         """The long polls, one after the other."""
         waits = delays(0.1, 5.0)
         longest = min(_LONGEST_POLL_SECONDS, self._settings.operator_lost_seconds / 3)
-        heartbeat = min(_HEARTBEAT_SECONDS, longest)
+        busy = min(_BUSY_POLL_SECONDS, longest)
         while True:
             with self._state:
-                self._state.wait_for(self._should_poll, heartbeat)
-                capacity = 0 if self._draining else self._holdings.capacity()
-                wait_seconds = longest if capacity else 0.0
+                wants = self._state.wait_for(self._should_poll, _BUSY_SECONDS)
+                capacity = self._holdings.capacity() if wants else 0
+                wait_seconds = longest if capacity else busy
                 poll = Poll(capacity, self._holdings.leases(), wait_seconds)
                 request = self._request(poll)
                 self._poll_begun = time.monotonic()
@@ -292,11 +295,9 @@ class Supervisor:
                 file, size = self._store.get(
                     item.source_url, item.limits.source_bytes, item.limits.wall_seconds
                 )
-            except StoreAway:
-                _log.warning("the original could not be fetched", extra=_about(held))
-                self._finish(held, outcome.returned(item.lease))
-                continue
             except ThumbnailsError as error:
+                if isinstance(error, Unavailable):
+                    _log.warning("the original could not be fetched", extra=_about(held))
                 self._finish(held, outcome.failed(item.lease, error, retry=error.retryable))
                 continue
             with self._state:
@@ -421,10 +422,9 @@ class Supervisor:
                 )
                 result = Result(lease, made.source, outputs, render_seconds=made.seconds)
                 _log.debug("rendered", extra=_about(made.held) | {"seconds": round(made.seconds, 4)})
-            except StoreAway:
-                _log.warning("the thumbnails could not be stored", extra=_about(made.held))
-                result = outcome.returned(lease)
             except ThumbnailsError as error:
+                if isinstance(error, Unavailable):
+                    _log.warning("the thumbnails could not be stored", extra=_about(made.held))
                 result = outcome.failed(lease, error, retry=True, seconds=made.seconds)
             finally:
                 _close([file for _picture, file in made.pictures])

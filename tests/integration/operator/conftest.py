@@ -419,6 +419,7 @@ class World:
         self.generation = 0
         self.skew = timedelta(0)
         self.rendered: list[str] = []
+        self.deleting: set[str] = set()
         self._run: asyncio.Task[None] | None = None
         self._exchange: Exchange | None = None
 
@@ -436,6 +437,7 @@ class World:
             sender=self.sender,
             settings=self.settings,
             generation=self.generation,
+            deleting=lambda key: key in self.deleting,
             clock=lambda: datetime.now(UTC) + self.skew,
             random=random.Random(self.generation),
         )

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from thumbnails_contract.keys import RENDERER_VERSION
 from thumbnails_contract.spec import Format, Output, Priority, Webhook
 from thumbnails_contract.status import ConditionType
-from thumbnails_contract.wire import Result
+from thumbnails_contract.wire import Poll, Result, WorkRequest
+from thumbnails_operator.ports import WorkerIdentity
 
 
 def test_a_job_is_rendered_with_two_status_writes(operator: Any) -> None:
@@ -180,6 +182,49 @@ def test_a_cached_thumbnail_that_is_gone_is_rendered_again(operator: Any) -> Non
             await world.until_all_end()
             world.objects.objects.clear()
             world.upload("second", "same picture")
+            await world.until_all_end()
+            assert world.rendered == ["first", "second"]
+
+    asyncio.run(scenario())
+
+
+def test_a_cached_thumbnail_that_is_being_deleted_is_rendered_again_afterwards(operator: Any) -> None:
+    async def scenario() -> None:
+        async with operator() as world:
+            world.upload("first", "same picture")
+            await world.until_all_end()
+            world.deleting.update(world.objects.objects)
+            world.upload("second", "same picture")
+            await asyncio.sleep(0.5)  # in which it would be found, or rendered into the deletion
+            assert world.phases()["second"] == "Pending"
+            assert world.rendered == ["first"]
+            world.objects.objects.clear()
+            world.deleting.clear()
+            await world.until_all_end()
+            assert world.rendered == ["first", "second"]
+
+    asyncio.run(scenario())
+
+
+def test_a_deletion_that_begins_during_the_look_up_is_seen(operator: Any) -> None:
+    async def scenario() -> None:
+        async with operator() as world:
+            world.upload("first", "same picture")
+            await world.until_all_end()
+            head = world.objects.head
+
+            def head_and_delete(key: str) -> Any:
+                facts = head(key)
+                world.deleting.add(key)
+                return facts
+
+            world.objects.head = head_and_delete
+            world.upload("second", "same picture")
+            await world.until(lambda: world.deleting)
+            await asyncio.sleep(0.3)  # in which it would be taken for a hit
+            assert world.phases()["second"] == "Pending"
+            world.objects.objects.clear()
+            world.deleting.clear()
             await world.until_all_end()
             assert world.rendered == ["first", "second"]
 
@@ -410,6 +455,38 @@ def test_cancel_ends_a_running_job_and_its_work(operator: Any) -> None:
     asyncio.run(scenario())
 
 
+def test_a_full_worker_is_told_at_once_what_to_drop(operator: Any) -> None:
+    async def scenario() -> None:
+        async with operator(max_workers=1) as world:
+            world.behaviour = world.never
+            world.executor.capacity = 1
+            world.upload("one")
+            await world.until(lambda: world.phases()["one"] == "Running")
+            worker = world.executor.live()[0]
+            await world.until(lambda: worker.polls >= 2)
+            world.store.patch_spec("thumbnails", "one", {"cancel": True})
+            await world.until(lambda: worker.dropped)
+
+    asyncio.run(scenario())
+
+
+def test_the_answer_to_a_delivery_says_what_to_drop(operator: Any) -> None:
+    async def scenario() -> None:
+        async with operator() as world:
+            world.executor.stuck = "Unschedulable"
+            worker = WorkerIdentity("thumbnails", "by-hand", "uid")
+            world.upload("one")
+            poll = WorkRequest(RENDERER_VERSION, poll=Poll(1, (), 25.0))
+            (item,) = (await world.controller.work(worker, poll)).items
+            delivery = WorkRequest(RENDERER_VERSION)
+            assert (await world.controller.work(worker, delivery)).drop == ()
+            world.store.patch_spec("thumbnails", "one", {"cancel": True})
+            await world.until(lambda: world.phases()["one"] == "Cancelled")
+            assert (await world.controller.work(worker, delivery)).drop == (item.lease,)
+
+    asyncio.run(scenario())
+
+
 def test_a_suspended_job_waits_and_goes_on(operator: Any) -> None:
     async def scenario() -> None:
         async with operator() as world:
@@ -616,6 +693,7 @@ def test_a_document_that_cannot_be_read_fails_and_hurts_nobody(operator: Any) ->
             world.upload("good")
             await world.until(lambda: world.phases() == {"strange": "Failed", "good": "Succeeded"})
             assert document["metadata"]["name"] == key.name
+            assert world.controller.unreadable() == (key,)
             status = world.store.documents["thumbnails", "strange"]["status"]
             assert status["error"]["reason"] == "InvalidJob"
 

@@ -47,6 +47,8 @@ class Operator:
     originals: dict[str, bytes] = field(default_factory=dict)
     pending: list[Item] = field(default_factory=list)
     drop: list[str] = field(default_factory=list)
+    drop_with_delivery: list[str] = field(default_factory=list)
+    deliveries: int = 0
     stop: bool = False
     generation: int = 1
     exchange_status: int = 200
@@ -116,15 +118,22 @@ class Operator:
             self.requests.append(request)
             self.results.update({result.lease: result for result in request.results})
             self.changed.notify_all()
-            items: list[Item] = []
-            if request.poll is not None:
-                news = lambda: self.stop or self.drop or (self.pending and request.poll.capacity)  # noqa: E731
-                self.changed.wait_for(news, min(request.poll.wait_seconds, 2.0))
-                items = self.pending[: request.poll.capacity]
-                del self.pending[: request.poll.capacity]
+            if request.poll is None:
+                self.deliveries += 1
+                dropped, self.drop_with_delivery = self.drop_with_delivery, []
+                return WorkAnswer(self.generation, drop=tuple(dropped))
+            capacity, deliveries = request.poll.capacity, self.deliveries
+
+            def news() -> bool:
+                room = self.pending if capacity else self.deliveries > deliveries
+                return bool(self.stop or self.drop or room)
+
+            self.changed.wait_for(news, min(request.poll.wait_seconds, 2.0))
+            items = self.pending[:capacity]
+            del self.pending[:capacity]
             drop = tuple(self.drop)
             self.drop = []
-            return WorkAnswer(self.generation, tuple(items), drop, self.stop and request.poll is not None)
+            return WorkAnswer(self.generation, tuple(items), drop, self.stop)
 
 
 def _handler(operator: Operator) -> type[BaseHTTPRequestHandler]:

@@ -95,7 +95,8 @@ def test_a_missing_original_and_an_expired_url(operator: Any, start: Start) -> N
     assert operator.result("gone").error.reason == "SourceNotFound"
     operator.statuses["/originals/expired"] = [403]
     operator.add("expired", picture())
-    assert operator.result("expired").returned
+    result = operator.result("expired")
+    assert (result.error.reason, result.retry) == ("ObjectStoreUnavailable", True)
 
 
 def test_hiccups_of_the_object_store_are_survived(operator: Any, start: Start) -> None:
@@ -212,6 +213,44 @@ def test_a_dropped_item_gives_no_result_and_frees_its_renderer(
     assert operator.result("next").outputs
     assert "unwanted" not in operator.results
     assert eventually(worker.renderers) != [pid]
+
+
+def test_a_worker_that_has_enough_is_told_at_once_what_to_drop(operator: Any, start: Start) -> None:
+    start()
+    leases = {"one", "two", "three"}
+    operator.held_back.update(f"/originals/{lease}" for lease in leases)
+    for lease in sorted(leases):
+        operator.add(lease, picture())
+
+    def full() -> Any:
+        poll = operator.requests[-1].poll if operator.requests else None
+        return poll is not None and set(poll.holding) == leases and poll.capacity == 0 and poll.wait_seconds
+
+    operator.wait_for(full)
+    operator.change(drop=["two"])
+    operator.wait_for(lambda: operator.requests[-1].poll and "two" not in operator.requests[-1].poll.holding)
+    operator.change(held_back=set())
+    assert operator.result("one").outputs
+    assert operator.result("three").outputs
+    assert "two" not in operator.results
+
+
+def test_what_is_to_be_dropped_may_come_with_the_answer_to_a_delivery(
+    operator: Any, start: Start, eventually: Eventually
+) -> None:
+    worker = start(RENDERERS=2)
+    operator.add("unwanted", **slow_item())
+    pids = eventually(lambda: len(worker.renderers()) == 2 and worker.renderers())
+    eventually(lambda: any(_cpu_ticks(pid) > 20 for pid in pids))
+    operator.drop_with_delivery = ["unwanted"]
+    # Some results may still find a poll to travel with; most come while one is waiting.
+    for index in range(50):
+        operator.add(str(index), picture())
+        assert operator.result(str(index)).outputs
+        if not operator.drop_with_delivery:
+            break
+    eventually(lambda: len(worker.renderers()) == 2 and worker.renderers() != pids)
+    assert "unwanted" not in operator.results
 
 
 def test_stop_finishes_what_is_held_and_ends(operator: Any, start: Start) -> None:
@@ -331,7 +370,7 @@ def test_no_url_and_no_token_is_logged(operator: Any, start: Start, tmp_path: Pa
     operator.statuses["/bucket"] = [403]
     worker = start(THUMBNAILS_LOG_LEVEL="debug", THUMBNAILS_EXCHANGE_TOKEN_FILE=token)
     operator.add("one", picture())
-    assert operator.result("one").returned
+    assert operator.result("one").error.reason == "ObjectStoreUnavailable"
     operator.add("two", b"II*\0" + bytes(50))
     assert operator.result("two").error
     assert worker.end() == 0

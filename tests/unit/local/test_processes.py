@@ -135,7 +135,7 @@ def test_workers_are_known_by_their_tokens_until_they_are_gone(tmp_path: Path, m
         ("", WorkerPhase.ENDED, ""),
         ("raise SystemExit(3)", WorkerPhase.FAILED, "Error"),
         ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", WorkerPhase.FAILED, "Error"),
-        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", WorkerPhase.FAILED, "OOMKilled"),
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", WorkerPhase.FAILED, "Error"),
     ],
 )
 def test_how_a_worker_ended_is_told_in_the_words_of_kubernetes(

@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from thumbnails_contract.job import JobKey
 from thumbnails_contract.spec import Priority
 from thumbnails_contract.status import ErrorFacts
-from thumbnails_operator.dispatch import MAX_POSTPONE_SECONDS, Dispatcher, Failure, State, Ticket
+from thumbnails_operator.dispatch import MAX_POSTPONE_SECONDS, Dispatcher, Failure
+from thumbnails_operator.lane import State, Ticket
 from thumbnails_operator.lease import LeaseName, WorkerKey
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
