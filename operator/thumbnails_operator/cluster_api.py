@@ -22,6 +22,7 @@ READ_SECONDS: Final = 10.0
 PAGE: Final = 500
 MERGE_PATCH: Final = "application/merge-patch+json"
 JSON: Final = "application/json"
+_AWAY: Final = "The Kubernetes API server is not available for now."
 _SUCCESS: Final = range(200, 300)
 # A kept connection that was closed meanwhile is worth a new one. Whatever else fails is tried again by
 # who called, and within the time of one call: the Lease has to be renewed in time.
@@ -38,16 +39,10 @@ class ApiError(Exception):
         self.message = message
 
 
-class ApiServerUnavailable(Unavailable):
-    """The API server does not answer, or says that it cannot for now."""
-
-    default_message = "The Kubernetes API server is not available for now."
-
-
 class ClusterApi:
     """One ApiClient. Every method blocks and may be called from any thread.
 
-    They raise ApiError (4xx, but not 429) or ApiServerUnavailable.
+    They raise ApiError (4xx, but not 429), or Unavailable when the server does not answer or cannot for now.
     """
 
     def __init__(self, client: ApiClient) -> None:
@@ -130,7 +125,7 @@ class ClusterApi:
             )
             status, answer = response.status, response.data
         except (urllib3.exceptions.HTTPError, ConfigException, OSError) as error:
-            raise ApiServerUnavailable from error
+            raise Unavailable(_AWAY) from error
         return _answer(status, answer)
 
     def _credentials(self) -> dict[str, str]:
@@ -147,7 +142,7 @@ def _answer(status: int, content: bytes) -> Document:
     if status in _SUCCESS:
         return document
     if status == 429 or status >= 500:  # noqa: PLR2004 - HTTP's
-        raise ApiServerUnavailable
+        raise Unavailable(_AWAY)
     raise ApiError(status, str(document.get("reason", "")), str(document.get("message", "")))
 
 
