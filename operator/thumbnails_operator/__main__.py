@@ -42,7 +42,7 @@ from .settings import OperatorSettings
 from .webhook_sender import WebhookSender
 from .worker_watch import WorkerWatch
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("thumbnails_operator")
 
 # The pod has 30 s; what is longer than this is not waited for.
 SHUTDOWN_SECONDS: Final = 10.0
@@ -142,6 +142,7 @@ class Operator:
             sender=sender,
             settings=self._settings,
             generation=generation,
+            deleting=lambda key: janitor.deleting(key),  # noqa: PLW0108 - it is made below
         )
         janitor = Janitor(
             self._objects,
@@ -254,6 +255,9 @@ def main() -> int:
     objects = S3ObjectStore(s3)
     try:
         asyncio.run(Operator(settings, cluster, api, store, objects).run())
+    except Exception:
+        logger.exception("the operator cannot go on, and ends")
+        return 1
     finally:
         store.close()
         objects.close()

@@ -25,6 +25,7 @@ POD: Final = ("", "v1", "pods")
 # What kopf says of objects that it finds at the start, and again after a gap in its watch.
 _FOUND: Final = "ADDED"
 _LONGEST_BACKOFF_SECONDS: Final = 10.0
+_IDENTITY: Final[Any] = "thumbnails-operator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,9 @@ class KopfThread:
             kopf.run(
                 registry=registry(self._listeners),
                 settings=settings(),
+                # For peering, which is off. What kopf would make up asks for the user's name, and a
+                # container's user has none.
+                identity=_IDENTITY,
                 standalone=True,
                 clusterwide=self._namespaces is None,
                 namespaces=self._namespaces or (),
