@@ -4,7 +4,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from thumbnails_operator.settings import InvalidSetting, OperatorSettings
+from thumbnails_contract.environment import InvalidSetting
+from thumbnails_operator.settings import OperatorSettings
 
 
 def test_the_defaults_are_those_of_an_empty_environment() -> None:
