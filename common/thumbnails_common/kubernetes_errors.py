@@ -46,7 +46,7 @@ def retry_after_seconds(status: Status, header: str | None) -> int:
     asked = header or (status.get("details") or {}).get("retryAfterSeconds")
     if isinstance(asked, str):
         asked = int(asked) if asked.isdecimal() else None
-    return min(max(asked, 1), _MAX_RETRY_AFTER_SECONDS) if isinstance(asked, int) and asked else 2
+    return min(max(asked, 1), _MAX_RETRY_AFTER_SECONDS) if isinstance(asked, int) else 2
 
 
 def is_throttled(code: int) -> bool:
