@@ -31,6 +31,7 @@ from .cluster_secrets import ClusterSigningSecrets
 from .cluster_settings import ClusterSettings
 from .controller import Controller, utc_now
 from .exchange import Exchange
+from .handlers import KopfThread
 from .identity import TokenReviewIdentifier
 from .janitor import Janitor
 from .leader_label import LeaderLabel
@@ -172,6 +173,7 @@ class Operator:
             fed=controller,
             executor=executor,
             watch=watch,
+            make_watcher=lambda listeners, ended: KopfThread(listeners, cluster.namespaces, ended),
             namespaces=cluster.namespaces,
             relist_seconds=cluster.relist_seconds,
         )

@@ -1,7 +1,7 @@
 """Feeds the controller in a cluster: lists of ours, kopf's events in between, all on its event loop.
 
-kopf does not tell of deletions that it missed while its watch was broken, so everything is listed
-again now and then, and what is missing from the list is gone.
+kopf does not tell of deletions that it missed, before its watch began or while it was broken. So
+everything is listed again after kopf has listed, and now and then, and what is missing then is gone.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from thumbnails_common.jobstore import Expired, JobStore
 from thumbnails_contract.errors import ThumbnailsError
 
 from .cluster_executor import ClusterExecutor
-from .handlers import KopfThread, Listeners
+from .handlers import Listeners
 from .ports import WorkerState
 from .relist import Recorder
 from .worker_watch import WorkerWatch
@@ -28,6 +28,9 @@ Document = dict[str, Any]
 RETRY_SECONDS: Final = 1.0
 EVENTS_SECONDS: Final = 3.0
 STOP_SECONDS: Final = 2.0
+# Until kopf's watch is there after a start, and until all that a list of kopf's has brought is through.
+BEGIN_SECONDS: Final = 10.0
+FOUND_SECONDS: Final = 2.0
 
 
 class Fed(Protocol):
@@ -44,6 +47,20 @@ class Fed(Protocol):
 
     async def run_blocking(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call in a thread."""
+
+
+class Watcher(Protocol):
+    """What watches: kopf, in its thread."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def stop(self, timeout_seconds: float) -> None:
+        """End; blocks until it has, or for so long."""
+
+
+# Makes a watcher that tells these listeners, and calls the function when it has ended, whatever for.
+MakeWatcher = Callable[[Listeners, Callable[[], None]], Watcher]
 
 
 class Bridge:
@@ -86,17 +103,22 @@ class ClusterFeed:
         fed: Fed,
         executor: ClusterExecutor,
         watch: WorkerWatch,
+        make_watcher: MakeWatcher,
         namespaces: tuple[str, ...] | None,
         relist_seconds: float,
+        found_seconds: float = FOUND_SECONDS,
     ) -> None:
         self._store = store
         self._fed = fed
         self._executor = executor
         self._watch = watch
+        self._make_watcher = make_watcher
         self._namespaces = namespaces
         self._relist_seconds = relist_seconds
+        self._found_seconds = found_seconds
         self._recorder = Recorder()
-        self._kopf_ended = asyncio.Event()
+        self._found = asyncio.Event()
+        self._ended = asyncio.Event()
 
     async def start(self) -> None:
         """List everything until that succeeds: the controller knows all jobs and workers then."""
@@ -106,32 +128,35 @@ class ClusterFeed:
     async def run(self) -> None:
         """Watch, and list again at intervals."""
         bridge = Bridge(asyncio.get_running_loop())
-        kopf_thread = KopfThread(
+        watcher = self._make_watcher(
             Listeners(
                 job=lambda kind, document: bridge.call(self._job_changed, kind, document),
                 worker=lambda kind, document: bridge.call(self._watch.job_changed, kind, document),
                 pod=lambda kind, document: bridge.call(self._watch.pod_changed, kind, document),
+                found=lambda: bridge.call(self._found.set),
             ),
-            self._namespaces,
-            ended=lambda: bridge.call(self._kopf_ended.set),
+            lambda: bridge.call(self._ended.set),
         )
-        kopf_thread.start()
+        watcher.start()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._keep_listing())
                 group.create_task(self._keep_asking())
-                group.create_task(self._fail_with_kopf())
+                group.create_task(self._fail_with_watcher())
         finally:
-            await asyncio.to_thread(kopf_thread.stop, STOP_SECONDS)
+            await asyncio.to_thread(watcher.stop, STOP_SECONDS)
 
     def _job_changed(self, event_type: str, document: Document) -> None:
         self._recorder.note(event_type, document)
         self._fed.job_changed(event_type, document)
 
     async def _keep_listing(self) -> None:
-        seconds = self._relist_seconds
+        seconds = min(BEGIN_SECONDS, self._relist_seconds)
         while True:
-            await asyncio.sleep(seconds)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._found.wait(), seconds)
+                await asyncio.sleep(self._found_seconds)
+                self._found.clear()
             seconds = self._relist_seconds if await self._relist() else RETRY_SECONDS
 
     async def _keep_asking(self) -> None:
@@ -142,9 +167,9 @@ class ClusterFeed:
             except ThumbnailsError as error:
                 logger.warning("Events of workers cannot be read for now: %s", error.reason)
 
-    async def _fail_with_kopf(self) -> None:
-        await self._kopf_ended.wait()
-        raise RuntimeError("kopf has ended, and nothing is watched any more")
+    async def _fail_with_watcher(self) -> None:
+        await self._ended.wait()
+        raise RuntimeError("the watcher has ended, and nothing is watched any more")
 
     async def _relist(self) -> bool:
         """Bring everything up to date; False when it could not be had."""

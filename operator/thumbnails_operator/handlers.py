@@ -35,6 +35,7 @@ class Listeners:
     job: Callable[[str, Document], None]
     worker: Callable[[str, Document], None]
     pod: Callable[[str, Document], None]
+    found: Callable[[], None]  # besides, of each object that a list has brought, not the watch
 
 
 class _Backoffs:
@@ -55,17 +56,22 @@ def registry(listeners: Listeners) -> kopf.OperatorRegistry:
     def log_in(**arguments: Any) -> kopf.ConnectionInfo | None:
         return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
 
+    def kind_of(event: Any) -> str:
+        if event["type"] is None:
+            listeners.found()
+        return event["type"] or _FOUND
+
     @kopf.on.event(*JOB, registry=handlers)
     async def job_event(event: Any, **_: Any) -> None:
-        listeners.job(event["type"] or _FOUND, event["object"])
+        listeners.job(kind_of(event), event["object"])
 
     @kopf.on.event(*WORKER, labels={WORKER_LABEL: kopf.PRESENT}, registry=handlers)
     async def worker_event(event: Any, **_: Any) -> None:
-        listeners.worker(event["type"] or _FOUND, event["object"])
+        listeners.worker(kind_of(event), event["object"])
 
     @kopf.on.event(*POD, labels={WORKER_LABEL: kopf.PRESENT}, registry=handlers)
     async def pod_event(event: Any, **_: Any) -> None:
-        listeners.pod(event["type"] or _FOUND, event["object"])
+        listeners.pod(kind_of(event), event["object"])
 
     return handlers
 
