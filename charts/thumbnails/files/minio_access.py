@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a program, of no package
 """Makes the service's bucket and its user in the bundled MinIO, from within MinIO's own pod.
 
 Root's keys so stay in that pod: API and operator have the user's, which open one bucket. All of it is done
@@ -42,7 +43,7 @@ def policy(bucket: str) -> dict[str, Any]:
 def give_access(environment: Mapping[str, str]) -> None:
     """Wait for MinIO, then make bucket, policy and user."""
     # Here, and not in the process that stays.
-    from minio.credentials import StaticProvider  # noqa: PLC0415
+    from minio.credentials.providers import StaticProvider  # noqa: PLC0415
     from minio.error import MinioException  # noqa: PLC0415
     from minio.minioadmin import MinioAdmin  # noqa: PLC0415
     from urllib3 import PoolManager  # noqa: PLC0415
@@ -92,7 +93,8 @@ def main(arguments: list[str]) -> None:
         give_access(os.environ)
         return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    if subprocess.run([sys.executable, __file__, "once"], check=False).returncode:
+    once = [sys.executable, __file__, "once"]
+    if subprocess.run(once, check=False).returncode:  # noqa: S603 - this very file
         sys.exit(1)
     print("MinIO has the bucket and the user.", flush=True)  # noqa: T201 - the log of this container
     stay(int(os.environ["MINIO_ACCESS_PORT"]))
