@@ -35,8 +35,14 @@ class Cluster:
         self._extensions = client.ApiextensionsV1Api(self._api)
 
     def install_crd(self) -> None:
-        """Apply the CRD, and return when its objects are served."""
+        """Apply the CRD unless it is there, as a chart's for one, and return when its objects are served."""
         crd = yaml.safe_load(CRD_FILE.read_text())
+        with suppress(self.errors):
+            known: Any = self.objects.get_cluster_custom_object(
+                "apiextensions.k8s.io", "v1", "customresourcedefinitions", crd["metadata"]["name"]
+            )
+            if known["spec"]["versions"] == crd["spec"]["versions"]:
+                return
         self._extensions.patch_custom_resource_definition(
             crd["metadata"]["name"],
             crd,
