@@ -32,9 +32,9 @@ from .weed import WeedError, WeedServer
 
 _log = logging.getLogger(__name__)
 
-# So many deaths of one child within so many seconds are no accident.
-_CRASHES: Final = 5
-_CRASH_WINDOW_SECONDS: Final = 60.0
+# So many starts of one child in a row that come to nothing are no accident.
+_FAILED_STARTS: Final = 5
+_BACKOFF_WINDOW_SECONDS: Final = 60.0
 _BACKOFF_SECONDS: Final = (0.0, 0.5, 1.0, 2.0)
 
 # Together with the S3 server's second, less than ten.
@@ -43,26 +43,28 @@ _OPERATOR_STOP_SECONDS: Final = 4.5
 
 
 class CrashCounter:
-    """Says how long to wait before a child that died is started again.
+    """Says how long to wait before a child that died is started again, and when it is time to give up.
 
-    `now` is a monotonic clock. Raises CrashLoop when it dies too often.
+    A child that was ready and dies was killed, or met with an accident, and is started again however
+    often. One that dies before it is ready, again and again, will not get better: CrashLoop. `now` is a
+    monotonic clock.
     """
 
     def __init__(self, name: str, now: Callable[[], float]) -> None:
         self._name = name
         self._now = now
         self._deaths: deque[float] = deque()
+        self._failed_starts = 0
 
-    def died(self) -> float:
+    def died(self, *, was_ready: bool) -> float:
         """Seconds to wait: none after the first death in a while."""
+        self._failed_starts = 0 if was_ready else self._failed_starts + 1
+        if self._failed_starts >= _FAILED_STARTS:
+            raise CrashLoop(f"{self._name} ended {_FAILED_STARTS} times before it was ready: giving up")
         now = self._now()
         self._deaths.append(now)
-        while now - self._deaths[0] > _CRASH_WINDOW_SECONDS:
+        while now - self._deaths[0] > _BACKOFF_WINDOW_SECONDS:
             self._deaths.popleft()
-        if len(self._deaths) >= _CRASHES:
-            raise CrashLoop(
-                f"{self._name} ended {_CRASHES} times within {_CRASH_WINDOW_SECONDS:.0f} s: giving up"
-            )
         return _BACKOFF_SECONDS[min(len(self._deaths), len(_BACKOFF_SECONDS)) - 1]
 
 
@@ -98,8 +100,8 @@ class Child:
             talk.cancel()
             if self._stop_asked.is_set():
                 return
+            wait_seconds = crashes.died(was_ready=self.ready.is_set())
             self.ready.clear()
-            wait_seconds = crashes.died()
             _log.warning("the %s %s; starting it again", self.name, describe(status))
             await asyncio.sleep(wait_seconds)
 
@@ -210,15 +212,17 @@ class Launcher:
             raise StartError(str(error)) from error
         while True:
             status = await self._weed_exits.get()
-            trouble = f"the S3 server {describe(status)}"
+            if self._weed.pid is not None:
+                continue  # that was one of those before
+            trouble, was_ready = f"the S3 server {describe(status)}", True
             while not self._stop_asked.is_set():
-                wait_seconds = crashes.died()
+                wait_seconds = crashes.died(was_ready=was_ready)
                 _log.warning("%s; starting it again", trouble)
                 await asyncio.sleep(wait_seconds)
                 try:
                     await asyncio.to_thread(self._weed.start)
                 except WeedError as error:
-                    trouble = str(error)
+                    trouble, was_ready = str(error), False
                 else:
                     break
 

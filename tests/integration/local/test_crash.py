@@ -26,8 +26,6 @@ SEED: Final = int(os.environ.get("THUMBNAILS_TEST_CRASH_SEED", "20261124"))
 CLIENTS: Final = 4
 PAUSE_SECONDS: Final = 1.5  # of a client after each upload, so that many are killed meanwhile
 VICTIMS: Final = ("api", "operator", "worker", "s3", "launcher", "all")
-# A child that dies more often within a minute is given up, as it should be.
-DEATHS_OF_ONE_CHILD: Final = 4
 LAUNCHER_PATIENCE_SECONDS: Final = 60.0
 
 
@@ -40,7 +38,6 @@ class Reaper:
     def __init__(self, service: Any, chance: random.Random) -> None:
         self._service = service
         self._chance = chance
-        self._deaths: Counter[str] = Counter()
         self.killed: Counter[str] = Counter()
 
     def run(self, enough: Callable[[], bool]) -> None:
@@ -61,16 +58,12 @@ class Reaper:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             self._service.process.wait(LAUNCHER_PATIENCE_SECONDS)
-            self._deaths.clear()
             self.killed[victim] += 1
             self._service.start()
-        elif self._deaths[victim] < DEATHS_OF_ONE_CHILD:
-            pids = self._service.pids(victim)
-            if pids:
-                self._deaths[victim] += victim != "worker"
-                self.killed[victim] += 1
-                with suppress(ProcessLookupError):
-                    os.kill(self._chance.choice(pids), signal.SIGKILL)
+        elif pids := self._service.pids(victim):
+            self.killed[victim] += 1
+            with suppress(ProcessLookupError):
+                os.kill(self._chance.choice(pids), signal.SIGKILL)
 
 
 @pytest.mark.slow
