@@ -94,10 +94,13 @@ def check_names(names: Iterable[str], allowed: tuple[str, ...]) -> None:
 def merge_fields(query: Iterable[tuple[str, str]], form: Iterable[tuple[str, str]]) -> dict[str, str]:
     """One value for each option; form fields win over the query, and an empty value is none.
 
-    Raises InvalidOption for names that do not exist, and for two values from the same place.
+    Forms have fields of their own (a title, a token against forgery): those are left alone, but for one
+    that looks like a misspelt option. Raises InvalidOption for that, for unknown names in the query, and
+    for two values from the same place.
     """
     merged: dict[str, str] = {}
-    for place in (query, form):
+    own_fields_aside = [(name, text) for name, text in form if name in OPTION_NAMES or _is_misspelt(name)]
+    for place in (query, own_fields_aside):
         seen: set[str] = set()
         for name, text in place:
             check_names((name,), OPTION_NAMES)
@@ -214,6 +217,11 @@ def _suggestion(name: str, allowed: tuple[str, ...]) -> str:
     by_lower = {word.lower(): word for word in allowed}
     near = difflib.get_close_matches(name.lower()[:_SHOWN_LENGTH], by_lower, n=1, cutoff=0.5)
     return f"Did you mean {by_lower[near[0]]}?" if near else f"There are: {', '.join(allowed)}."
+
+
+def _is_misspelt(name: str) -> bool:
+    lower = name.lower()[:_SHOWN_LENGTH]
+    return bool(difflib.get_close_matches(lower, [word.lower() for word in OPTION_NAMES], n=1, cutoff=0.75))
 
 
 def _shown(text: str) -> str:

@@ -159,11 +159,12 @@ def _receive_form(body: BinaryIO, content_type: str, length: int, limits: Upload
         try:
             reader = BufferedReader(body.read, length, _FORM_CHUNK_BYTES)
             for part in handler.deserialize(reader, content_type, length):
+                _decode_disposition(part)
                 if part.name is None:
                     raise InvalidRequest(_MALFORMED)
                 if part.name == IMAGE_FIELD:
                     received.images.append(_receive_part(received, part, length, limits))
-                elif part.filename is not None and part.name not in OPTION_NAMES:
+                elif part.name not in OPTION_NAMES and _file_name(part) is not None:
                     strange_file = part.name
                     received.fields.append((part.name, ""))
                 else:
@@ -183,7 +184,8 @@ def _receive_form(body: BinaryIO, content_type: str, length: int, limits: Upload
 def _receive_part(
     received: Received, part: BodyPart, length: int, limits: UploadLimits
 ) -> Picture | Rejected:
-    file_name = clean_file_name(part.filename)
+    name = _file_name(part)
+    file_name = clean_file_name(name)
     spool = received.new_spool(length)
     try:
         stream = cast("BinaryIO", part.stream)
@@ -191,9 +193,26 @@ def _receive_part(
     except _TooManyBytes:
         spool.close()
         return Rejected(file_name, _too_many_bytes(limits))
-    if size == 0 or (part.filename is None and sniff_format(head) is None):
+    if size == 0 or (name is None and sniff_format(head) is None):
         return Rejected(file_name, MissingImage())
     return _judge(file_name, spool, size, digest, head, limits)
+
+
+def _decode_disposition(part: BodyPart) -> None:
+    """Take names that are no UTF-8 for Latin-1, as old clients mean them; Falcon would refuse the part."""
+    raw = part._headers.get(b"content-disposition", b"")  # noqa: SLF001 - Falcon has no other way in
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        part._headers[b"content-disposition"] = raw.decode("latin-1").encode()  # noqa: SLF001 - as above
+
+
+def _file_name(part: BodyPart) -> str | None:
+    """What the client calls its file: for show, so "" when it says that in an encoding that is none."""
+    try:
+        return part.filename
+    except (falcon.HTTPError, UnicodeDecodeError, LookupError):
+        return ""
 
 
 def _digest(stream: BinaryIO, spool: BinaryIO | None, *, max_bytes: int) -> tuple[int, str, bytes]:

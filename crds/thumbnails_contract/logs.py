@@ -33,6 +33,8 @@ _SECRETS: Final = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 
+_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
 # The attributes that every record has; what a call gave as `extra` are all others.
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -53,7 +55,9 @@ class _TextFormatter(logging.Formatter):
         at = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         level = "" if record.levelno == logging.INFO else f" {record.levelname}"
         extras = "".join(f" {name}={value}" for name, value in _extras(record).items())
-        text = f"{at}{level} {self._component}: {record.getMessage()}{extras}"
+        # Whatever a client has put into a path or a name: one record stays one line, and moves no cursor.
+        said = _CONTROLS.sub(lambda match: repr(match[0])[1:-1], f"{record.getMessage()}{extras}")
+        text = f"{at}{level} {self._component}: {said}"
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
         return redact(text)

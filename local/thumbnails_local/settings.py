@@ -25,6 +25,8 @@ _DEFAULTS: Final[Mapping[str, Callable[[], str]]] = {
     "THUMBNAILS_MAX_WORKERS": lambda: str(_cores()),
     "THUMBNAILS_MIN_WORKERS": lambda: "1",
     "THUMBNAILS_LINGER_SECONDS": lambda: "300",
+    # A bound, not a reservation: large pictures with an alpha channel need it.
+    "THUMBNAILS_WORKER_MEMORY_MIB": lambda: "2048",
     "THUMBNAILS_LOG_FORMAT": lambda: "text",
     "THUMBNAILS_API_SHUTDOWN_SECONDS": lambda: "3",  # Ctrl-C shall end all within ten
 }

@@ -314,9 +314,10 @@ class _Child:
         except OSError as error:
             self._failure = error
         finally:
-            log.close()
             self._ended.set()
             self._started.set()
+            with contextlib.suppress(OSError):  # a full disk takes no last lines
+                log.close()
         if self._on_exit is not None and not self._asked and self._status is not None:
             self._on_exit(self._status)
 

@@ -117,7 +117,13 @@ def test_an_unknown_name_is_answered_with_the_nearest(given: Any, near: Any) -> 
 
 def test_a_name_like_no_other_is_answered_with_all() -> None:
     with pytest.raises(InvalidOption, match="width, height, fit"):
-        merge_fields([], [("zzzzzz", "1")])
+        merge_fields([("zzzzzz", "1")], [])
+
+
+def test_a_form_may_have_fields_of_its_own_but_no_misspelt_option() -> None:
+    assert merge_fields([], [("title", "holiday"), ("csrf_token", "x"), ("width", "2")]) == {"width": "2"}
+    with pytest.raises(InvalidOption, match="width"):
+        merge_fields([], [("widht", "1")])
 
 
 def test_form_fields_win_over_the_query() -> None:

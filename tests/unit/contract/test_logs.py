@@ -58,6 +58,13 @@ def test_text_is_short() -> None:
     assert second[8:] == " ERROR api: broken"
 
 
+def test_what_a_client_says_makes_no_line_of_its_own() -> None:
+    log, stream = logged("text")
+    log.info("GET /jobs/x\n07:00:00 WARNING operator: forged\x1b[31m\u202e", extra={"name_": "a\rb"})
+    (line,) = stream.getvalue().splitlines()
+    assert line.endswith(r"GET /jobs/x\n07:00:00 WARNING operator: forged\x1b[31m\u202e name_=a\rb")
+
+
 @pytest.mark.parametrize("format_", logs.FORMATS)
 def test_an_exception_is_told_without_its_url(format_: str) -> None:
     log, stream = logged(format_)

@@ -2,12 +2,15 @@
 
 import io
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from PIL import Image, ImageCms
 
 _SPACES: Final = {"RGB": "RGB ", "RGBA": "RGB ", "CMYK": "CMYK", "L": "GRAY"}
 _TARGETS: Final = {"RGB": "RGB", "RGBA": "RGBA", "CMYK": "RGB", "L": "RGB"}
+# x and y of sRGB's primaries, adapted to D50 as profiles have them; rounding differs between profiles.
+_SRGB_PRIMARIES: Final = ((0.6485, 0.3309), (0.3212, 0.5979), (0.1559, 0.0661))
+_TOLERANCE: Final = 0.005
 _SRGB: Final = ImageCms.createProfile("sRGB")
 
 
@@ -27,10 +30,21 @@ def _transform(icc_profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | No
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc_profile))
         facts = profile.profile
-        if facts.xcolor_space.ljust(4) != _SPACES[mode] or "sRGB" in (facts.profile_description or ""):
+        if facts.xcolor_space.ljust(4) != _SPACES[mode] or _is_srgb(facts):
             return None
         return ImageCms.buildTransform(
             profile, _SRGB, mode, _TARGETS[mode], renderingIntent=ImageCms.Intent.PERCEPTUAL
         )
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return None
+
+
+def _is_srgb(facts: Any) -> bool:
+    """Whether a profile (`ImageCmsProfile.profile`) is sRGB by its name and by its primaries."""
+    if "sRGB" not in (facts.profile_description or ""):
+        return False
+    primaries = (facts.red_primary, facts.green_primary, facts.blue_primary)
+    return all(
+        primary is not None and abs(primary[1][0] - x) < _TOLERANCE and abs(primary[1][1] - y) < _TOLERANCE
+        for primary, (x, y) in zip(primaries, _SRGB_PRIMARIES, strict=True)
+    )

@@ -7,7 +7,7 @@ their pixels.
 import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from PIL import Image
 
@@ -27,6 +27,9 @@ from .modes import GREY_MODES, to_working
 from .orient import to_stored, turn, turn_size
 from .resize import Resize
 from .sniff import SourceFormat
+
+# VP8_ENC_ERROR_OUT_OF_MEMORY of libwebp, as Pillow tells it.
+_WEBP_OUT_OF_MEMORY: Final = "encoding error 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +192,8 @@ def _write(
     except (MemoryError, ThumbnailsError):
         raise
     except Exception as error:
+        if str(error) == _WEBP_OUT_OF_MEMORY:
+            raise MemoryError from error
         raise RenderError(f"The thumbnail cannot be written as {format_.value}.") from error
 
 

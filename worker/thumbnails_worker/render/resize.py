@@ -43,7 +43,8 @@ def load_cykooz() -> Resize | None:
     def resize_with_cykooz(image: Image.Image, box: Box, size: Size) -> Image.Image:
         left, top, right, bottom = box
         # Rust aborts the process when it gets no memory: let Python ask for as much first, and fail softly.
-        bytearray(4 * size[0] * (image.height + size[1]))
+        premultiplied = image.width * image.height if image.mode == "RGBA" else 0
+        bytearray(4 * (size[0] * (image.height + size[1]) + premultiplied))
         target = Image.new(image.mode, size)
         options = ResizeOptions(
             resize_alg=lanczos,
