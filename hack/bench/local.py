@@ -172,9 +172,9 @@ from the cache.
 ## Local mode, through REST, against the same work by hand
 
 By hand: a bare process pool ({throughput.processes} processes) that puts each original into the same S3 \
-server, gets it, renders it with the same renderer and puts the thumbnail, with no API, job store or queue. (A \
-worker's renderers also keep freed memory for the next picture, which a bare pool does not: it saves them some \
-three milliseconds of clearing pages for each large WebP or PNG, spread over all photos.) \
+server, gets it, renders it with the same renderer and puts the thumbnail, with no API, job store or queue. \
+(A worker's renderers also keep freed memory for the next picture, which a bare pool does not: for this mix \
+that is about three milliseconds of clearing pages a photo.) \
 Through REST: the same photos posted over {CONNECTIONS} connections, until the last job is complete; the \
 client's own work is on the same cores ({throughput.client_cpu * 1e3:.1f} ms CPU a picture).
 
