@@ -19,6 +19,7 @@ from typing import Any
 
 import pictures
 from by_hand import ByHand, Pool
+from memory import CLIENTS, UPLOAD_BYTES, Memory, measure_memory
 from PIL import Image
 from service import Service, get_json, post
 
@@ -145,7 +146,7 @@ def measure_latency(service: Service, files: list[Path]) -> Latency:
     return Latency(through_service, by_hand)
 
 
-def report(service: Service, photos: str, throughput: Throughput, latency: Latency) -> str:
+def report(service: Service, photos: str, throughput: Throughput, latency: Latency, memory: Memory) -> str:
     """The page, whole."""
     total = sum(throughput.cpu.values())
     rest, hand = latency.service, latency.by_hand
@@ -204,6 +205,11 @@ xychart-beta
     bar [{bars}]
 ```
 
+## Memory of the API under uploads
+
+{CLIENTS} uploads of {UPLOAD_BYTES // 1_000_000} MB at once, all answered `201`: the API's resident memory \
+went from {memory.idle:.0f} MiB to at most {memory.peak:.0f} MiB (to stay within: 64 MiB above idle).
+
 The service was ready {service.ready_seconds:.1f} s after its start, with a new data folder.
 """
 
@@ -224,7 +230,9 @@ def main() -> None:
         latency = measure_latency(service, latency_files)
         print("throughput ...", flush=True)
         throughput = measure_throughput(service, throughput_files)
-        page = report(service, pictures.describe(throughput_files), throughput, latency)
+        print("memory ...", flush=True)
+        memory = measure_memory(service, latency_files[0])
+        page = report(service, pictures.describe(throughput_files), throughput, latency, memory)
     print(page)
     if not options.print_only:
         DOCUMENT.write_text(page)
