@@ -186,3 +186,34 @@ def test_damage_anywhere_gives_a_picture_or_a_reason(
     except (CorruptSource, SourceTooLarge, UnsupportedFormat):
         return
     assert rendered.pictures[0].width == 100
+
+
+def png_with_rows(rows: int, *, height: int = 100) -> bytes:
+    """A white, grey PNG of 100 x `height` whose stream is well formed but has only so many rows."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        check = zlib.crc32(name + content)
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", check)
+
+    head = struct.pack(">IIBBBBB", 100, height, 8, 0, 0, 0, 0)
+    pixels = zlib.compress((b"\0" + b"\xff" * 100) * rows)
+    half = len(pixels) // 2
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        (
+            chunk(b"IHDR", head),
+            chunk(b"IDAT", pixels[:half]),
+            chunk(b"IDAT", pixels[half:]),
+            chunk(b"IEND", b""),
+        )
+    )
+
+
+def test_a_png_whose_stream_ends_before_its_rows_is_damaged(render: Render) -> None:
+    assert render(png_with_rows(100)).pictures[0].width == 100
+    with pytest.raises(CorruptSource):
+        render(png_with_rows(60))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+def test_a_black_or_transparent_end_is_no_damage(mode: str, encode: Encode, render: Render) -> None:
+    assert render(encode(Image.new(mode, (37, 50)), "PNG")).pictures[0].width == 100

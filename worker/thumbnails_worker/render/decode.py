@@ -156,6 +156,8 @@ def load(opened: Opened, at_least: Size | None = None) -> Image.Image:
             if not isinstance(image, JpegImageFile):
                 raise
             return _load_jpeg_without_trailer(opened, at_least)
+        if isinstance(image, PngImageFile) and _ends_in_nothing(image) and not scan.png_is_whole(opened.data):
+            raise CorruptSource
     return image
 
 
@@ -179,6 +181,12 @@ def plays(opened: Opened) -> int:
     if opened.header.format is SourceFormat.GIF:
         return 1 if loop is None else int(loop) and int(loop) + 1
     return int(loop or 0)
+
+
+def _ends_in_nothing(image: Image.Image) -> bool:
+    """Whether the last row is all zeros, as rows are that nobody wrote (and black ones)."""
+    width, height = image.size
+    return not any(image.crop((0, height - 1, width, height)).tobytes())
 
 
 def _needed_bytes(opened: Opened) -> int:
