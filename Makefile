@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 BIN := .venv/bin
-CODE := crds common api operator worker local tests hack
+CODE := crds common api operator worker local client charts tests hack
 # Tests wait for processes more than they compute: a few more workers than cores.
 TEST_JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 
@@ -25,7 +25,7 @@ lint: ## check style, types and the layers (ruff, mypy, import-linter)
 	@./hack/venv.sh dev
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
-	$(BIN)/mypy crds common api operator worker local
+	$(BIN)/mypy crds common api operator worker local client
 	$(BIN)/mypy tests hack
 	$(BIN)/lint-imports
 
