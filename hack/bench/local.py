@@ -1,4 +1,4 @@
-"""`make bench`: local mode against the same work by hand; prints tables and redraws docs/benchmarks.md.
+"""`make bench`: local mode against the same work by hand; draws its section of docs/benchmarks.md.
 
 Both sides run in turn, piece by piece, in one run on one machine, since machines differ and so does one
 machine from minute to minute: what counts is the ratio. A run in which a job was answered from the cache
@@ -8,22 +8,20 @@ is void.
 import argparse
 import io
 import os
-import platform
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import page
 import pictures
 from by_hand import ByHand, Pool
 from memory import CLIENTS, UPLOAD_BYTES, Memory, measure_memory
 from PIL import Image
 from service import Service, get_json, post
 
-DOCUMENT = pictures.ROOT / "docs" / "benchmarks.md"
 CONNECTIONS = 8
 ROUNDS = 4
 LATENCY_SAMPLES = 60
@@ -147,7 +145,7 @@ def measure_latency(service: Service, files: list[Path]) -> Latency:
 
 
 def report(service: Service, photos: str, throughput: Throughput, latency: Latency, memory: Memory) -> str:
-    """The page, whole."""
+    """The section, whole."""
     total = sum(throughput.cpu.values())
     rest, hand = latency.service, latency.by_hand
     rows = "\n".join(
@@ -161,16 +159,12 @@ def report(service: Service, photos: str, throughput: Throughput, latency: Laten
     bars = ", ".join(f"{seconds * 1e3:.1f}" for seconds in throughput.cpu.values())
     names = ", ".join(f'"{name}"' for name in throughput.cpu)
     return f"""\
-# Benchmarks
+## Local mode, through REST, against the same work by hand
 
-Made by `make bench` on {datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} cores ({platform.machine()}), \
-Python {platform.python_version()}. Both sides run in turn in one run, so read the ratios; the absolute \
-figures are those of this machine.
+{page.made_by("make bench")}
 
 Photos: {photos}. Thumbnails of 100 x 100, cropped to cover, in the original's format. Nothing was answered \
 from the cache.
-
-## Local mode, through REST, against the same work by hand
 
 By hand: a bare process pool ({throughput.processes} processes) that puts each original into the same S3 \
 server, gets it, renders it with the same renderer and puts the thumbnail, with no API, job store or queue. \
@@ -191,7 +185,7 @@ client's own work is on the same cores ({throughput.client_cpu * 1e3:.1f} ms CPU
 | by hand | {statistics.median(hand) * 1e3:.1f} ms | {percentile(hand):.1f} ms |
 | **over it** | **{latency.over_seconds * 1e3:.1f} ms** (to reach: 40) | |
 
-## Where the CPU time of a picture goes
+### Where the CPU time of a picture goes
 
 | component | CPU a picture | share |
 | --- | --- | --- |
@@ -205,7 +199,7 @@ xychart-beta
     bar [{bars}]
 ```
 
-## Memory of the API under uploads
+### Memory of the API under uploads
 
 {CLIENTS} uploads of {UPLOAD_BYTES // 1_000_000} MB at once, all answered `201`: the API's resident memory \
 went from {memory.idle:.0f} MiB to at most {memory.peak:.0f} MiB (to stay within: 64 MiB above idle).
@@ -232,10 +226,10 @@ def main() -> None:
         throughput = measure_throughput(service, throughput_files)
         print("memory ...", flush=True)
         memory = measure_memory(service, latency_files[0])
-        page = report(service, pictures.describe(throughput_files), throughput, latency, memory)
-    print(page)
+        section = report(service, pictures.describe(throughput_files), throughput, latency, memory)
+    print(section)
     if not options.print_only:
-        DOCUMENT.write_text(page)
+        page.write_section("local", section)
 
 
 if __name__ == "__main__":
