@@ -19,9 +19,10 @@ from .intake import Intake
 from .job_cache import JobCache
 from .middleware import Authentication, OriginGuard, RequestLog
 from .problems import handle_http_error, handle_thumbnails_error, handle_unexpected
-from .resources.health import Alive, Index, Ready
+from .resources.health import Alive, Ready
 from .resources.images import Image, Images
 from .resources.jobs import Job, Jobs
+from .resources.page import Index, WebFiles
 from .resources.thumbnails import Thumbnail
 from .settings import ApiSettings
 from .uploads import UploadLimits
@@ -81,7 +82,9 @@ def create_app(
         picture_bytes=settings.max_upload_bytes, pixels=settings.max_pixels, images=settings.max_images
     )
     thumbnail = Thumbnail(jobs, objects)
-    app.add_route("/", Index(_version()))
+    web = WebFiles.load()
+    app.add_route("/", Index(web.by_name["index.html"], _version()))
+    app.add_route("/assets/{name}", web)
     app.add_route("/images", Images(intake, waiting, limits, settings.max_output_side_pixels))
     app.add_route("/images/{job_id}", Image(jobs, objects))
     app.add_route("/thumbnails/{job_id}", thumbnail)

@@ -15,6 +15,8 @@ log = logging.getLogger("thumbnails_api.access")
 
 # Probes come from the node with whatever Host, and tell nothing about pictures.
 PROBE_PATHS: Final = frozenset({"/healthz", "/readyz"})
+# The page is the same for everybody: it asks for a key by itself.
+_PAGE_PATHS: Final = re.compile(r"/|/assets/.*")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
@@ -72,5 +74,5 @@ class Authentication:
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
         """Raise what the authenticator raises for nobody's credentials."""
-        if req.path not in PROBE_PATHS:
+        if req.path not in PROBE_PATHS and not _PAGE_PATHS.fullmatch(req.path):
             req.context.caller = self._authenticator.authenticate(req.get_header("Authorization"))

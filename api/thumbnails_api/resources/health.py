@@ -1,4 +1,4 @@
-"""`/healthz` and `/readyz`, for probes, and `/`, for people who look what is here."""
+"""`/healthz` and `/readyz`, for probes."""
 
 import threading
 import time
@@ -85,21 +85,3 @@ class Ready:
         if not self.jobs.synced:
             troubles["jobs"] = "The jobs were not listed yet"
         return troubles
-
-
-@dataclass(frozen=True, slots=True)
-class Index:
-    """`GET /`."""
-
-    version: str
-
-    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        """What this is, and where to go."""
-        document = {
-            "name": "thumbnails",
-            "version": self.version,
-            "links": {"images": "/images", "jobs": "/jobs", "health": "/healthz", "ready": "/readyz"},
-        }
-        write_json(resp, document)
-
-    on_head = on_get

@@ -395,7 +395,7 @@ def upload(service: Any, picture: bytes, authorization: str, **headers: str) -> 
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/"),
+        ("GET", "/assets"),
         ("GET", "/jobs"),
         ("POST", "/images"),
         ("GET", "/jobs/x"),
@@ -422,8 +422,8 @@ def test_without_a_key_everything_is_401(service: Any, problem: Any, method: str
         problem(result, 401, "Unauthorized")
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-def test_probes_need_no_key(service: Any, path: str) -> None:
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/", "/assets/app.js"])
+def test_probes_and_the_page_need_no_key(service: Any, path: str) -> None:
     assert service.get(path).status_code == 200
 
 
@@ -446,7 +446,7 @@ def test_unknown_wrong_and_malformed_get_the_very_same_answer(service: Any) -> N
 
 def test_with_keys_any_host_and_origin_will_do(service: Any) -> None:
     headers = {"Host": "t.example.org", "Origin": "https://example.org", "Authorization": SHOP}
-    assert service.get("/", headers=headers).status_code == 200
+    assert service.get("/jobs", headers=headers).json["reason"] == "NoJobs"
 
 
 def test_the_key_s_account_is_the_job_s_and_nothing_else_says_so(service: Any, jpeg: bytes) -> None:
