@@ -1,0 +1,36 @@
+"""The way to the table of kinds (`hack.formats`), and the renderer that is judged."""
+
+import io
+import sys
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from thumbnails_contract.spec import Fit, Format, Output
+from thumbnails_contract.wire import Limits
+from thumbnails_worker.render.pipeline import Rendered, Wanted
+from thumbnails_worker.render.pipeline import render as render_pipeline
+from thumbnails_worker.render.resize import load_cykooz, resize_with_pillow
+
+sys.path.append(str(Path(__file__).parents[3]))  # its namespace packages: hack
+
+RESIZE = load_cykooz() or resize_with_pillow
+SIDE = 48
+
+
+@cache
+def _render(data: bytes, formats: Sequence[Format], width: int | None, height: int | None) -> Rendered:
+    wanted = [Wanted(Output(width=width, height=height, fit=Fit.FILL), format_) for format_ in formats]
+    return render_pipeline(io.BytesIO(data), data, wanted, Limits(), RESIZE)
+
+
+@pytest.fixture(scope="session")
+def render() -> Callable[..., Rendered]:
+    """`render(data, *formats, wide=True)`: thumbnails of 48 pixels along the longer side."""
+
+    def render_bytes(data: bytes, *formats: Format, wide: bool = True) -> Rendered:
+        return _render(data, formats, SIDE if wide else None, None if wide else SIDE)
+
+    return render_bytes
