@@ -153,10 +153,10 @@ class _Picture:
     def _cut(self, placement: Placement) -> Image.Image:
         image = self._image
         stored = turn_size(self._displayed, self._orientation)
-        # A JPEG may have been decoded smaller.
-        x, y = image.width / stored[0], image.height / stored[1]
+        # A JPEG may have been decoded smaller: by exactly this, while its size was rounded up.
+        shrunk = max(round(stored[0] / image.width), round(stored[1] / image.height))
         left, top, right, bottom = to_stored(placement.crop, self._displayed, self._orientation)
-        box = (left * x, top * y, min(right * x, image.width), min(bottom * y, image.height))
+        box = (left / shrunk, top / shrunk, right / shrunk, bottom / shrunk)
         size = turn_size(placement.size, self._orientation)
         if image.size == size and box == (0.0, 0.0, *map(float, size)):
             small = image.copy()

@@ -16,13 +16,19 @@ Resize = Callable[[Image.Image, Box, Size], Image.Image]
 
 MODES: Final = frozenset({"L", "RGB", "RGBA", "CMYK"})
 
+# A picture that is to become many times smaller is first shrunk by a whole number, each pixel the mean of
+# those it stands for, while the filter still has three times as many pixels as it makes: that takes half the
+# time or less, and changes nothing that can be seen (Pillow's documentation of `reducing_gap`).
+_GAP: Final = 3.0
+_LANCZOS_RADIUS: Final = 3
+
 
 def resize_with_pillow(image: Image.Image, box: Box, size: Size) -> Image.Image:
     """The port's implementation that is always there."""
     if image.mode == "RGBA":
-        return image.convert("RGBa").resize(size, Image.Resampling.LANCZOS, box).convert("RGBA")
-    # reducing_gap=None: Pillow's exact convolution
-    return image.resize(size, Image.Resampling.LANCZOS, box)
+        premultiplied = image.convert("RGBa")
+        return premultiplied.resize(size, Image.Resampling.LANCZOS, box, _GAP).convert("RGBA")
+    return image.resize(size, Image.Resampling.LANCZOS, box, _GAP)
 
 
 def load_cykooz() -> Resize | None:
@@ -41,6 +47,8 @@ def load_cykooz() -> Resize | None:
     lanczos = ResizeAlg.convolution(FilterType.lanczos3)
 
     def resize_with_cykooz(image: Image.Image, box: Box, size: Size) -> Image.Image:
+        if image.mode != "RGBA":  # that would have to be premultiplied first, which takes as long as it saves
+            image, box = _shrink(image, box, size)
         left, top, right, bottom = box
         # Rust aborts the process when it gets no memory: let Python ask for as much first, and fail softly.
         premultiplied = image.width * image.height if image.mode == "RGBA" else 0
@@ -55,3 +63,18 @@ def load_cykooz() -> Resize | None:
         return target
 
     return resize_with_cykooz
+
+
+def _shrink(image: Image.Image, box: Box, size: Size) -> tuple[Image.Image, Box]:
+    """The picture shrunk by whole numbers as far as the gap allows, and the box in it."""
+    lengths = (box[2] - box[0], box[3] - box[1])
+    x, y = (max(1, int(length / pixels / _GAP)) for length, pixels in zip(lengths, size, strict=True))
+    if x == y == 1:
+        return image, box
+    # The filter also looks at what lies just outside the box.
+    reach = [_LANCZOS_RADIUS * length / pixels for length, pixels in zip(lengths, size, strict=True)]
+    left, top = max(0, int(box[0] - reach[0])), max(0, int(box[1] - reach[1]))
+    right = min(image.width, int(box[2] + reach[0]) + 1)
+    bottom = min(image.height, int(box[3] + reach[1]) + 1)
+    small = image.reduce((x, y), (left, top, right, bottom))
+    return small, ((box[0] - left) / x, (box[1] - top) / y, (box[2] - left) / x, (box[3] - top) / y)
