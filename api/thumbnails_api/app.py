@@ -19,6 +19,7 @@ from .intake import Intake
 from .job_cache import JobCache
 from .middleware import Authentication, OriginGuard, RequestLog
 from .problems import handle_http_error, handle_thumbnails_error, handle_unexpected
+from .resources.events import Events, Following, JobEvents
 from .resources.health import Alive, Ready
 from .resources.images import Image, Images
 from .resources.jobs import Job, Jobs
@@ -91,6 +92,9 @@ def create_app(
     app.add_route("/thumbnails/{job_id}/{output}", thumbnail)
     app.add_route("/jobs", Jobs(jobs))
     app.add_route("/jobs/{job_id}", Job(jobs, Deletion(store, objects, jobs, clock), waiting))
+    following = Following(jobs, settings.max_following_requests)
+    app.add_route("/jobs/{job_id}/events", JobEvents(jobs, following))
+    app.add_route("/events", Events(following))
     app.add_route("/healthz", Alive())
     app.add_route("/readyz", ready or Ready(store, objects, jobs, authenticator))
     return app

@@ -20,10 +20,11 @@ from typing import Final
 from thumbnails_common.jobstore import Document, Expired, JobStore, ObjectMissing, WatchEvent, WatchEventType
 from thumbnails_contract.errors import InvalidJob, JobStoreUnavailable, ThumbnailsError
 from thumbnails_contract.job import JobKey, ThumbnailJob
-from thumbnails_contract.names import is_job_name
+from thumbnails_contract.names import DEFAULT_ACCOUNT, is_job_name
 from thumbnails_contract.status import Phase
 
 from .accounts import Caller
+from .changes import Change, Changes
 from .pages import Position, position_of
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,18 @@ _LAST_RETRY_SECONDS: Final = 10.0
 _WATCH_SECONDS: Final = 60.0
 # A server that ends each watch at once (it is shutting down, say) must not be asked in a tight loop.
 _BETWEEN_WATCHES_SECONDS: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What happened to a caller's jobs up to `version`: how a job is now, or the name of one that is gone.
+
+    `items` is None when it is not known any more what happened in between.
+    """
+
+    version: int
+    items: tuple[tuple[int, str, ThumbnailJob | None], ...] | None
+    unfinished: bool  # whether more is to be expected soon
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +92,8 @@ class _Index:
         for position in heapq.merge(*(_descending(drawer, before) for drawer in drawers), reverse=True):
             yield self.by_key[JobKey(caller.namespace, position.name)]
 
-    def has_jobs(self, caller: Caller) -> bool:
-        return any((caller, phase) in self._sorted for phase in Phase)
+    def has_jobs(self, caller: Caller, phases: Iterable[Phase] = Phase) -> bool:
+        return any((caller, phase) in self._sorted for phase in phases)
 
 
 class JobCache:
@@ -93,6 +106,8 @@ class JobCache:
         self._deleted_uids: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.Lock()
         self._job_ended = threading.Condition(self._lock)
+        self._changes = Changes()
+        self._changed = threading.Condition(self._lock)
         self._synced = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -109,6 +124,7 @@ class JobCache:
         self._stopping.set()
         with self._lock:
             self._job_ended.notify_all()
+            self._changed.notify_all()
         if self._thread is not None:
             self._thread.join(timeout_seconds)
 
@@ -172,6 +188,36 @@ class JobCache:
                     return latest
                 self._job_ended.wait(left)
 
+    def news(self, caller: Caller, after: int | None, timeout_seconds: float) -> News:
+        """What happened to the caller's jobs after this version; waits until there is something.
+
+        With None it is what happens from now on. Raises JobStoreUnavailable as long as the jobs were not
+        listed.
+        """
+        if not self.synced:
+            raise JobStoreUnavailable
+        deadline = time.monotonic() + timeout_seconds
+        with self._lock:
+            if after is None:
+                return News(self._changes.latest(caller), (), self._has_unfinished(caller))
+            while True:
+                changes = self._changes.since(caller, after)
+                if changes is None:
+                    return News(self._changes.latest(caller), None, self._has_unfinished(caller))
+                left = deadline - time.monotonic()
+                if changes or left <= 0 or self._stopping.is_set():
+                    break
+                self._changed.wait(left)
+            items = tuple((change.version, change.key.name, self._now(change)) for change in changes)
+            return News(max(after, self._changes.latest(caller)), items, self._has_unfinished(caller))
+
+    def _now(self, change: Change) -> ThumbnailJob | None:
+        job = None if change.deleted else self._index.by_key.get(change.key)
+        return job if job is not None and job.spec.account == change.caller.account else None
+
+    def _has_unfinished(self, caller: Caller) -> bool:
+        return self._index.has_jobs(caller, (Phase.PENDING, Phase.RUNNING))
+
     # ---- writing ----
 
     def put(self, document: Document) -> ThumbnailJob | None:
@@ -192,7 +238,7 @@ class JobCache:
         if job.uid in self._deleted_uids:
             return None
         old = self._index.by_key.get(job.key)
-        if old is not None and _version(old) > _version(job):
+        if old is not None and version_of(old) > version_of(job):
             return old
         self._index.set(job)
         if job.status.finished:
@@ -245,6 +291,23 @@ class JobCache:
                 yield event
 
     def _apply(self, event: WatchEvent) -> None:
+        self._take_in(event)
+        if event.type is not WatchEventType.BOOKMARK:
+            with self._lock:
+                self._note(event)
+
+    def _note(self, event: WatchEvent) -> None:
+        """Tell followers: only of what the watch brings, since that alone is in order."""
+        metadata = event.document["metadata"]
+        account = event.document.get("spec", {}).get("account", DEFAULT_ACCOUNT)
+        # A deletion's own version is that of the event; in a watch of several namespaces it may lie before.
+        version = max(_number(metadata["resourceVersion"]), _number(event.resource_version))
+        key = JobKey(metadata["namespace"], metadata["name"])
+        deleted = event.type is WatchEventType.DELETED
+        self._changes.add(Change(version, Caller(key.namespace, account), key, deleted))
+        self._changed.notify_all()
+
+    def _take_in(self, event: WatchEvent) -> None:
         if event.type is WatchEventType.BOOKMARK or self._is_known(event):
             return
         try:
@@ -286,9 +349,11 @@ class JobCache:
             self._index = _Index(job for job in listed if job.uid not in self._deleted_uids)
             # What was put in while we listed is newer than the list.
             for job in known.by_key.values():
-                if _version(job) > listed_version:
+                if version_of(job) > listed_version:
                     self._index.set(job)
+            self._changes.begin(listed_version)
             self._job_ended.notify_all()
+            self._changed.notify_all()
         return page.resource_version
 
 
@@ -301,7 +366,8 @@ def _drawer(job: ThumbnailJob) -> tuple[Caller, Phase]:
     return Caller(job.key.namespace, job.spec.account), job.status.phase
 
 
-def _version(job: ThumbnailJob) -> int:
+def version_of(job: ThumbnailJob) -> int:
+    """The resourceVersion as a number: of two states of a job, the newer one has the greater."""
     return _number(job.resource_version)
 
 

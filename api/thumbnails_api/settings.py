@@ -41,8 +41,11 @@ class ApiSettings:
     max_waiting_requests: int = _setting(12, "MAX_WAITING_REQUESTS", 0, 999)
     """Requests held by `Prefer: wait` at once; beyond it they are answered without waiting."""
 
-    threads: int = _setting(16, "API_THREADS", 2, 1000)
-    """Requests served at once. Greater than `max_waiting_requests`, or waiting would starve the rest."""
+    max_following_requests: int = _setting(4, "MAX_FOLLOWING_REQUESTS", 0, 999)
+    """Followers of events held at once until something happens; beyond it they are answered at once."""
+
+    threads: int = _setting(24, "API_THREADS", 2, 1000)
+    """Requests served at once. Greater than those that wait or follow, or these would starve the rest."""
 
     connection_limit: int = _setting(4096, "API_CONNECTIONS", 16, 100_000)
     """Open connections; beyond it new ones wait in the listen queue."""
@@ -61,10 +64,11 @@ class ApiSettings:
 
     def __post_init__(self) -> None:
         """Raise InvalidSetting for what cannot work together."""
-        if self.max_waiting_requests >= self.threads:
+        held = self.max_waiting_requests + self.max_following_requests
+        if held >= self.threads:
             raise InvalidSetting(
-                "THUMBNAILS_MAX_WAITING_REQUESTS: must be less than THUMBNAILS_API_THREADS, "
-                f"but {self.max_waiting_requests} is not less than {self.threads}"
+                "THUMBNAILS_API_THREADS: must be more than THUMBNAILS_MAX_WAITING_REQUESTS and"
+                f" THUMBNAILS_MAX_FOLLOWING_REQUESTS together, but {self.threads} is not more than {held}"
             )
 
     @classmethod

@@ -49,9 +49,20 @@ export async function listJobs(path) {
   }
 }
 
-/** One job. */
-export async function getJob(id) {
-  return (await request(`/jobs/${encodeURIComponent(id)}`)).json();
+/**
+ * What happened to jobs since the event `lastId` (null: from now on): {events: [{type, data}], id, retry}. The
+ * answer may be held until something happens. (Not an EventSource: that could not show the key.)
+ */
+export async function follow(lastId, signal) {
+  const answer = await request("/events", { signal, headers: lastId === null ? {} : { "Last-Event-ID": lastId } });
+  const found = { events: [], id: lastId, retry: 5000 };
+  for (const block of (await answer.text()).split("\n\n")) {
+    const fields = Object.fromEntries(block.split("\n").filter(Boolean).map((line) => line.split(/: (.*)/s)));
+    if (fields.id) found.id = fields.id;
+    if (fields.retry) found.retry = Number(fields.retry);
+    if (fields.data) found.events.push({ type: fields.event, data: JSON.parse(fields.data) });
+  }
+  return found;
 }
 
 /** Delete a job, its original and its thumbnails. It is sent even if the page is just being closed. */

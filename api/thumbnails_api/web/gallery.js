@@ -1,6 +1,6 @@
 // The jobs of this account, newest first, each with its thumbnails.
 
-import { deleteJob, getJob, key, listJobs, pictureUrl, Problem } from "./api.js";
+import { deleteJob, follow, key, listJobs, pictureUrl, Problem } from "./api.js";
 import { announce, toast } from "./messages.js";
 import { tellTransfer } from "./uploads.js";
 import { bytes, moment, stateWord } from "./words.js";
@@ -8,7 +8,7 @@ import { bytes, moment, stateWord } from "./words.js";
 const PAGE = "/jobs?limit=24";
 const FINISHED = new Set(["complete", "failed", "cancelled"]);
 const UNDO_MILLISECONDS = 8000;
-const [FASTEST, SLOWEST] = [300, 5000]; // milliseconds between two looks at what is unfinished
+const LONGEST_PAUSE_MILLISECONDS = 30_000; // between two tries while the service does not answer
 
 const list = document.getElementById("gallery");
 const empty = document.getElementById("empty");
@@ -20,8 +20,8 @@ const outputTemplate = document.getElementById("output-template");
 const shown = new Map(); // job id -> {card, job}
 const deleting = new Map(); // job id -> toast
 let next = null;
-let timer = null;
-let pause = FASTEST;
+let lastEvent = null; // the id of the last event that was seen
+let following = false;
 
 /** Show the first page; raises Problem when it cannot be had. */
 export async function startGallery() {
@@ -33,16 +33,18 @@ export async function startGallery() {
 
 /** Everything anew: another account, perhaps. */
 export async function reload() {
+  lastEvent = (await follow(null)).id; // before the list, so that nothing falls between
   const page = await listJobs(PAGE);
+  if (!following) keepUp();
   for (const { card } of shown.values()) forget(card);
   shown.clear();
   apply(page);
 }
 
-/** A job that was just made. */
+/** A job that was just made; as it is by now. */
 export function addJob(job) {
   show(job, true);
-  look(FASTEST);
+  return shown.get(job.id).job;
 }
 
 async function showPage(path, focus) {
@@ -64,7 +66,6 @@ function apply(page) {
   more.hidden = next === null;
   error.hidden = true;
   empty.hidden = shown.size > 0;
-  if (page.jobs.some((job) => !FINISHED.has(job.status))) look(FASTEST);
 }
 
 function tellError(problem) {
@@ -76,6 +77,7 @@ function tellError(problem) {
 function show(job, first) {
   const known = shown.get(job.id);
   if (known) {
+    if (FINISHED.has(known.job.status) && !FINISHED.has(job.status)) return; // news overtook an answer
     if (JSON.stringify(known.job) === JSON.stringify(job)) return;
     known.job = job;
     fill(known.card, job);
@@ -199,33 +201,54 @@ function forget(card) {
   card.remove();
 }
 
-/** Look at what is unfinished after `milliseconds`, then less and less often while nothing moves. */
-function look(milliseconds) {
-  pause = milliseconds;
-  clearTimeout(timer);
-  timer = setTimeout(refresh, pause);
+/** Follow what happens, for as long as the page is open. */
+async function keepUp() {
+  following = true;
+  let pause = 1000;
+  for (;;) {
+    try {
+      const news = await follow(lastEvent);
+      lastEvent = news.id;
+      for (const event of news.events) await take(event);
+      error.hidden = true;
+      pause = news.retry;
+    } catch (problem) {
+      if (!(problem instanceof Problem)) throw problem;
+      if (problem.status === 401) {
+        following = false;
+        return;
+      }
+      tellError(problem);
+      pause = Math.min(LONGEST_PAUSE_MILLISECONDS, pause * 2);
+    }
+    await seen();
+    await new Promise((resolve) => { setTimeout(resolve, pause); });
+  }
 }
 
-async function refresh() {
-  const unfinished = [...shown.values()].filter(({ job }) => !FINISHED.has(job.status));
-  if (!unfinished.length) return;
-  let moved = false;
-  try {
-    const jobs = unfinished.length > 4 ? (await listJobs("/jobs?limit=100")).jobs : await Promise.all(unfinished.map(({ job }) => getJob(job.id)));
-    for (const job of jobs) {
-      const known = shown.get(job.id);
-      if (!known) continue;
-      moved ||= known.job.status !== job.status;
-      if (FINISHED.has(job.status) && !FINISHED.has(known.job.status)) {
-        announce(`${job.fileName || "A picture"}: ${stateWord(job.status)}.`);
-        tellTransfer(job);
-      }
-      show(job, false);
+/** Until somebody looks at the page. */
+function seen() {
+  if (!document.hidden) return null;
+  return new Promise((resolve) => { document.addEventListener("visibilitychange", resolve, { once: true }); });
+}
+
+async function take({ type, data }) {
+  if (type === "reset") {
+    await reload();
+  } else if (type === "deleted") {
+    const known = shown.get(data.id);
+    if (!known || deleting.has(data.id)) return;
+    shown.delete(data.id);
+    forget(known.card);
+    empty.hidden = shown.size > 0;
+  } else {
+    tellTransfer(data);
+    const known = shown.get(data.id);
+    if (known && FINISHED.has(data.status) && !FINISHED.has(known.job.status)) {
+      announce(`${data.fileName || "A picture"}: ${stateWord(data.status)}.`);
     }
-    error.hidden = true;
-  } catch (problem) {
-    if (problem.status === 404) await reload();
-    else tellError(problem);
+    // One that is older than all on the page comes with its own page.
+    const newest = shown.values().next().value;
+    if (known || !newest || data.createdAt >= newest.job.createdAt) show(data, true);
   }
-  look(moved ? FASTEST : Math.min(SLOWEST, pause * 1.5));
 }

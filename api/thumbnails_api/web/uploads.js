@@ -21,7 +21,7 @@ let running = 0;
 const waiting = [];
 const rows = new Map(); // job id -> how its row is told of news
 
-/** Begin to listen; `onJob(job)` is called for each upload that the service took. */
+/** Begin to listen; `onJob(job)` is called for each upload that the service took, and says how the job is. */
 export function startUploads(onJob) {
   files.addEventListener("change", () => { choose([...files.files]); files.value = ""; });
   for (const type of ["dragenter", "dragover"]) {
@@ -132,8 +132,7 @@ function enqueue(file, sent, onJob) {
         if (news.completedAt) rows.delete(job.id);
         if (news.completedAt) { bar.max = 1; bar.value = 1; }
       });
-      onJob(job);
-      tellTransfer(job);
+      tellTransfer(onJob(job));
     } catch (error) {
       if (error.name === "AbortError") return;
       fail(error instanceof Problem ? error.message : "It could not be read.");

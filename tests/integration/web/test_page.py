@@ -138,7 +138,7 @@ def test_all_of_it_with_a_keyboard(open_page: Open, picture: Make) -> None:
     while page.evaluate("document.activeElement.id") != "files":
         page.keyboard.press("Tab")
     with page.expect_file_chooser() as chooser:
-        page.keyboard.press("Enter")
+        page.keyboard.press("Space")
     chooser.value.set_files(picture("keys.png"))
     page.wait_for_function("document.activeElement.id === 'start'")
     page.keyboard.press("Enter")

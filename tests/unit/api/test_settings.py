@@ -35,7 +35,7 @@ def test_variables_are_read() -> None:
         ("THUMBNAILS_MAX_UPLOAD_BYTES", "many"),
         ("THUMBNAILS_MAX_UPLOAD_BYTES", "0"),
         ("THUMBNAILS_MAX_OUTPUT_SIDE", "20000"),
-        ("THUMBNAILS_MAX_WAITING_REQUESTS", "16"),
+        ("THUMBNAILS_MAX_WAITING_REQUESTS", "24"),
         ("THUMBNAILS_API_THREADS", "1"),
     ],
 )
