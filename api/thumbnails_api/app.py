@@ -24,6 +24,7 @@ from .resources.health import Alive, Ready
 from .resources.images import Image, Images
 from .resources.jobs import Job, Jobs
 from .resources.page import Index, WebFiles
+from .resources.presets import PresetList
 from .resources.thumbnails import Thumbnail
 from .settings import ApiSettings
 from .uploads import UploadLimits
@@ -86,7 +87,9 @@ def create_app(
     web = WebFiles.load()
     app.add_route("/", Index(web.by_name["index.html"], _version()))
     app.add_route("/assets/{name}", web)
-    app.add_route("/images", Images(intake, waiting, limits, settings.max_output_side_pixels))
+    app.add_route(
+        "/images", Images(intake, waiting, limits, settings.max_output_side_pixels, settings.presets)
+    )
     app.add_route("/images/{job_id}", Image(jobs, objects))
     app.add_route("/thumbnails/{job_id}", thumbnail)
     app.add_route("/thumbnails/{job_id}/{output}", thumbnail)
@@ -95,6 +98,7 @@ def create_app(
     following = Following(jobs, settings.max_following_requests)
     app.add_route("/jobs/{job_id}/events", JobEvents(jobs, following))
     app.add_route("/events", Events(following))
+    app.add_route("/presets", PresetList(settings.presets))
     app.add_route("/healthz", Alive())
     app.add_route("/readyz", ready or Ready(store, objects, jobs, authenticator))
     return app

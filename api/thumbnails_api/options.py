@@ -1,16 +1,24 @@
-"""Options of an upload: form fields and query parameters to what the ThumbnailJob's spec says."""
+"""Options of an upload: form fields and query parameters to what the ThumbnailJob's spec says.
+
+What thumbnails there shall be is said by `outputs` (a JSON array), by `preset` (a name that an administrator
+gave to such an array), or by the options of one thumbnail, which may also change a preset of one.
+"""
 
 import difflib
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from thumbnails_contract.errors import InvalidOption
+from thumbnails_contract.names import DEFAULT_OUTPUT, is_label_name
 from thumbnails_contract.spec import (
     DEFAULT_SIDE_PIXELS,
+    MAX_OUTPUTS,
     TRANSPARENT,
     Fit,
     Format,
@@ -21,7 +29,7 @@ from thumbnails_contract.spec import (
     Webhook,
 )
 
-OPTION_NAMES: Final = (
+OUTPUT_OPTION_NAMES: Final = (
     "width",
     "height",
     "fit",
@@ -32,6 +40,11 @@ OPTION_NAMES: Final = (
     "animated",
     "withoutEnlargement",
     "metadata",
+)
+OPTION_NAMES: Final = (
+    *OUTPUT_OPTION_NAMES,
+    "outputs",
+    "preset",
     "webhookUrl",
     "priority",
     "ttlSecondsAfterFinished",
@@ -60,6 +73,7 @@ _ALLOWED_WORDS: Final[Mapping[type[StrEnum], str]] = {
 }
 _ALLOWED_FORMATS: Final = f"{_any_of(Format)}; or several of them, with commas in between"
 _ALLOWED_COLOURS: Final = f"#rrggbb, #rrggbbaa or {TRANSPARENT}"
+_ALLOWED_NAMES: Final = "a lower-case word of letters, digits and hyphens"
 _ALLOWED_URLS: Final = f"an http or https URL of at most {MAX_URL_LENGTH} characters"
 
 Word = TypeVar("Word", bound=StrEnum)
@@ -114,53 +128,143 @@ def merge_fields(query: Iterable[tuple[str, str]], form: Iterable[tuple[str, str
     return merged
 
 
-def parse_options(fields: Mapping[str, str], *, max_side_pixels: int) -> Options:
+# The fields of each thumbnail, as texts, with `name`.
+OutputFields = tuple[Mapping[str, str], ...]
+
+
+def parse_options(
+    fields: Mapping[str, str],
+    *,
+    max_side_pixels: int,
+    presets: Mapping[str, OutputFields] = MappingProxyType({}),
+) -> Options:
     """Options from the values of `merge_fields`.
 
     Raises InvalidOption, naming the field, its value and what is allowed.
     """
+    job = _Reader(fields)
+    return Options(
+        outputs=parse_outputs(_output_fields(fields, presets), max_side_pixels=max_side_pixels),
+        webhook=job.read("webhookUrl", _webhook, None, _ALLOWED_URLS),
+        priority=job.word("priority", Priority, Priority.INTERACTIVE),
+        ttl_seconds_after_finished=job.number("ttlSecondsAfterFinished", 0, MAX_TTL_SECONDS),
+    )
 
-    def read(name: str, parse: Callable[[str], Value | None], default: Value, allowed: str) -> Value:
-        text = fields.get(name)
+
+def read_output_list(text: str) -> OutputFields:
+    """The JSON of `outputs` as fields: an object for each thumbnail, or one object. Raises InvalidOption."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InvalidOption("outputs is no JSON.") from None
+    items = [document] if isinstance(document, dict) else document
+    if not isinstance(items, list) or not 1 <= len(items) <= MAX_OUTPUTS:
+        raise InvalidOption(f"outputs must be a JSON array of 1 to {MAX_OUTPUTS} objects.")
+    return tuple(_texts(item, _place(index, len(items))) for index, item in enumerate(items))
+
+
+def parse_outputs(items: OutputFields, *, max_side_pixels: int) -> tuple[Output, ...]:
+    """The thumbnails that are asked for. Raises InvalidOption."""
+    outputs = tuple(
+        _parse_output(_Reader(item, _place(index, len(items))), max_side_pixels)
+        for index, item in enumerate(items)
+    )
+    if len({output.name for output in outputs}) < len(outputs):
+        raise InvalidOption("Each of the outputs needs a name of its own.")
+    return outputs
+
+
+def _output_fields(fields: Mapping[str, str], presets: Mapping[str, OutputFields]) -> OutputFields:
+    own = {name: text for name, text in fields.items() if name in OUTPUT_OPTION_NAMES}
+    if "outputs" in fields and ("preset" in fields or own):
+        beside = "preset" if "preset" in fields else next(iter(own))
+        raise InvalidOption(f"{beside} cannot be given beside outputs.")
+    if "outputs" in fields:
+        return read_output_list(fields["outputs"])
+    if "preset" not in fields:
+        return (own,)
+    items = presets.get(fields["preset"])
+    if items is None:
+        known = f"There are: {', '.join(presets)}." if presets else "There are none on this service."
+        raise InvalidOption(f"There is no preset {_shown(fields['preset'])}. {known}")
+    if own and len(items) > 1:
+        raise InvalidOption(f"{next(iter(own))} cannot be given beside a preset of several outputs.")
+    return (dict(items[0]) | own,) if own else items
+
+
+def _texts(item: object, place: str) -> dict[str, str]:
+    """A JSON object as form fields: numbers, booleans and lists as one would type them."""
+    if not isinstance(item, dict):
+        raise InvalidOption(f"{place.removesuffix('.') or 'outputs'} is no JSON object.")
+    texts: dict[str, str] = {}
+    for name, value in item.items():
+        check_names((name,), ("name", *OUTPUT_OPTION_NAMES))
+        if value is None:
+            continue
+        if isinstance(value, list) and all(isinstance(word, str) for word in value):
+            texts[name] = ",".join(value)
+        elif isinstance(value, bool):
+            texts[name] = "true" if value else "false"
+        elif isinstance(value, str | int):
+            texts[name] = str(value)
+        else:
+            raise InvalidOption(f"{place}{name} is no text, no whole number, and not true or false.")
+    return texts
+
+
+def _place(index: int, count: int) -> str:
+    return f"outputs[{index}]." if count > 1 else ""
+
+
+class _Reader:
+    """Fields of one kind, whose values are parsed once; `place` goes before their names in messages."""
+
+    def __init__(self, fields: Mapping[str, str], place: str = "") -> None:
+        self._fields = fields
+        self._place = place
+
+    def read(self, name: str, parse: Callable[[str], Value | None], default: Value, allowed: str) -> Value:
+        text = self._fields.get(name)
         if text is None:
             return default
         value = parse(text)
         if value is None:
-            raise InvalidOption(f"{name} is {_shown(text)}, but must be {allowed}.")
+            raise InvalidOption(f"{self._place}{name} is {_shown(text)}, but must be {allowed}.")
         return value
 
-    def read_word(name: str, words: type[Word], default: Word) -> Word:
-        return read(name, lambda text: _word(words, text.lower()), default, _ALLOWED_WORDS[words])
+    def word(self, name: str, words: type[Word], default: Word) -> Word:
+        return self.read(name, lambda text: _word(words, text.lower()), default, _ALLOWED_WORDS[words])
 
-    def read_number(name: str, least: int, most: int) -> int | None:
+    def number(self, name: str, least: int, most: int) -> int | None:
         allowed = f"a whole number from {least} to {most}"
-        return read(name, lambda text: _whole_number(text, least, most), None, allowed)
+        return self.read(name, lambda text: _whole_number(text, least, most), None, allowed)
 
-    def read_boolean(name: str, *, default: bool) -> bool:
-        return read(name, _boolean, default, "true or false")
+    def boolean(self, name: str, *, default: bool) -> bool:
+        return self.read(name, _boolean, default, "true or false")
 
-    width = read_number("width", 1, max_side_pixels)
-    height = read_number("height", 1, max_side_pixels)
+
+def _parse_output(reader: _Reader, max_side_pixels: int) -> Output:
+    width = reader.number("width", 1, max_side_pixels)
+    height = reader.number("height", 1, max_side_pixels)
     if width is None and height is None:
         width = height = DEFAULT_SIDE_PIXELS
-    output = Output(
+    return Output(
+        name=reader.read("name", _label, DEFAULT_OUTPUT, _ALLOWED_NAMES),
         width=width,
         height=height,
-        fit=read_word("fit", Fit, Fit.COVER),
-        position=read_word("position", Position, Position.CENTER),
-        background=read("background", _colour, None, _ALLOWED_COLOURS),
-        formats=read("format", _formats, (Format.AUTO,), _ALLOWED_FORMATS),
-        quality=read_number("quality", 1, MAX_QUALITY),
-        animated=read_boolean("animated", default=True),
-        without_enlargement=read_boolean("withoutEnlargement", default=False),
-        metadata=read_word("metadata", Metadata, Metadata.STRIP),
+        fit=reader.word("fit", Fit, Fit.COVER),
+        position=reader.word("position", Position, Position.CENTER),
+        background=reader.read("background", _colour, None, _ALLOWED_COLOURS),
+        formats=reader.read("format", _formats, (Format.AUTO,), _ALLOWED_FORMATS),
+        quality=reader.number("quality", 1, MAX_QUALITY),
+        animated=reader.boolean("animated", default=True),
+        without_enlargement=reader.boolean("withoutEnlargement", default=False),
+        metadata=reader.word("metadata", Metadata, Metadata.STRIP),
     )
-    return Options(
-        outputs=(output,),
-        webhook=read("webhookUrl", _webhook, None, _ALLOWED_URLS),
-        priority=read_word("priority", Priority, Priority.INTERACTIVE),
-        ttl_seconds_after_finished=read_number("ttlSecondsAfterFinished", 0, MAX_TTL_SECONDS),
-    )
+
+
+def _label(text: str) -> str | None:
+    return text if is_label_name(text) else None
 
 
 def _whole_number(text: str, least: int, most: int) -> int | None:

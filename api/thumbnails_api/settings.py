@@ -7,6 +7,8 @@ from typing import Any, Final, Self
 from thumbnails_contract.environment import Environment, InvalidSetting
 from thumbnails_contract.spec import MAX_SIDE_PIXELS
 
+from .presets import NO_PRESETS, Presets, check_presets, parse_presets
+
 MEBIBYTE: Final = 1 << 20
 GIBIBYTE: Final = 1 << 30
 
@@ -62,8 +64,15 @@ class ApiSettings:
     shutdown_grace_seconds: int = _setting(5, "API_SHUTDOWN_SECONDS", 0, 300)
     """How long running requests may take to end at shutdown."""
 
+    presets: Presets = field(default_factory=lambda: NO_PRESETS, metadata={"variable": "THUMBNAILS_PRESETS"})
+    """Outputs by name, for `preset=`."""
+
     def __post_init__(self) -> None:
         """Raise InvalidSetting for what cannot work together."""
+        try:
+            check_presets(self.presets, self.max_output_side_pixels)
+        except ValueError as error:
+            raise InvalidSetting(f"THUMBNAILS_PRESETS: {error}") from None
         held = self.max_waiting_requests + self.max_following_requests
         if held >= self.threads:
             raise InvalidSetting(
@@ -76,10 +85,13 @@ class ApiSettings:
         """From `THUMBNAILS_*` variables; what is not set keeps its default. Raises InvalidSetting."""
         read = Environment(env)
         defaults = cls()
-        values: dict[str, int] = {}
+        values: dict[str, Any] = {}
         for item in fields(cls):
+            if "range" not in item.metadata:
+                continue
             least, most = item.metadata["range"]
             values[item.name] = read.integer(
                 item.metadata["variable"], getattr(defaults, item.name), least=least, most=most
             )
+        values["presets"] = read.value("THUMBNAILS_PRESETS", defaults.presets, parse_presets)
         return cls(**values)

@@ -13,6 +13,7 @@ from thumbnails_api.intake import Intake
 from thumbnails_api.job_cache import JobCache
 from thumbnails_api.job_json import job_document
 from thumbnails_api.options import Options, merge_fields, parse_options, parse_query
+from thumbnails_api.presets import Presets
 from thumbnails_api.problems import PROBLEM_TYPE, problem_document, public_error
 from thumbnails_api.serving import StoredFile, serve_file
 from thumbnails_api.uploads import Picture, Rejected, UploadLimits, receive
@@ -35,6 +36,7 @@ class Images:
     waiting: Waiting
     limits: UploadLimits
     max_side_pixels: int
+    presets: Presets
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """One picture is answered with its job, several with a batch of jobs and problems."""
@@ -44,7 +46,9 @@ class Images:
         received = receive(body, req.content_type, req.content_length or 0, self.limits)
         try:
             options = parse_options(
-                merge_fields(query, received.fields), max_side_pixels=self.max_side_pixels
+                merge_fields(query, received.fields),
+                max_side_pixels=self.max_side_pixels,
+                presets=self.presets,
             )
             caller: Caller = req.context.caller
             prefer = req.get_header("Prefer")

@@ -1,9 +1,12 @@
 """`/thumbnails/{id}`: what became of a picture."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qs
 
 import falcon
+from falcon import mediatypes
 
 from thumbnails_api.job_cache import JobCache
 from thumbnails_api.serving import StoredFile, serve_file
@@ -27,12 +30,18 @@ class Thumbnail:
     def on_get(
         self, req: falcon.Request, resp: falcon.Response, job_id: str, output: str | None = None
     ) -> None:
-        """The thumbnail, streamed; the first one unless the request says more."""
+        """The thumbnail, streamed; the first one unless the request says more.
+
+        Of several formats of one output, without `?format=`, it is what `Accept` says.
+        """
         job = self.jobs.get(req.context.caller, job_id)
         format_ = parse_qs(req.query_string).get("format", [None])[-1]
-        found = find_output(job, output, format_) if job is not None else None
-        if job is None or found is None:
+        candidates = find_outputs(job, output, format_) if job is not None else []
+        if job is None or not candidates:
             raise ThumbnailNotFound
+        if len(candidates) > 1:
+            resp.append_header("Vary", "Accept")
+        found = choose(candidates, req.get_header("Accept"))
         file = StoredFile(
             object_key=found.object_key,
             etag=found.etag,
@@ -51,16 +60,42 @@ class Thumbnail:
     on_head_output = on_get
 
 
-def find_output(job: ThumbnailJob, name: str | None, format_: str | None) -> OutputFacts | None:
-    """The first output with this name and format; None for either means any.
+def find_outputs(job: ThumbnailJob, name: str | None, format_: str | None) -> list[OutputFacts]:
+    """All formats of the output with this name (None: of the first one), or the one that was asked for.
 
-    `format_` is what was asked for (`auto`), or what it is (`jpeg`).
+    `format_` is what was asked for in the job (`auto`), or what it is (`jpeg`).
     """
+    found: list[OutputFacts] = []
     for output in job.status.outputs:
         formats = (None, output.format, output.content_type.removeprefix("image/"))
         if name in {None, output.name} and format_ in formats:
-            return output
-    return None
+            if found and (format_ is not None or output.name != found[0].name):
+                break
+            found.append(output)
+    return found
+
+
+def choose(candidates: Sequence[OutputFacts], accept: str | None) -> OutputFacts:
+    """The format that a client likes best; of those that it likes the same, the smallest file.
+
+    Only formats that it names count: browsers name the new ones that they can show, and `*/*` is said by
+    programs that know none of them. Otherwise it is the first one.
+    """
+    named = {part.partition(";")[0].strip().lower() for part in (accept or "").split(",")}
+    likings = [
+        (-_quality(each.content_type, accept or "*/*"), each.bytes, index)
+        for index, each in enumerate(candidates)
+        if each.content_type in named
+    ]
+    likings = [liking for liking in likings if liking[0] < 0]
+    return candidates[min(likings)[-1]] if likings else candidates[0]
+
+
+def _quality(content_type: str, accept: str) -> float:
+    try:
+        return mediatypes.quality(content_type, accept)
+    except ValueError:
+        return -math.inf
 
 
 def thumbnail_file_name(job: ThumbnailJob, output: OutputFacts) -> str:

@@ -393,7 +393,7 @@ def make_store() -> type[MemoryJobStore]:
 def make_service(request: pytest.FixtureRequest) -> Callable[..., Service]:
     """Builds a Service with the settings that it is given, and the watch running when `watching`."""
 
-    def make(*, watching: bool = False, authenticator: Any = None, **settings: int) -> Service:
+    def make(*, watching: bool = False, authenticator: Any = None, **settings: Any) -> Service:
         store, objects = MemoryJobStore(), MemoryObjectStore()
         jobs = JobCache(store)
         slept: list[float] = []

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thumbnails_api.options import OPTION_NAMES, merge_fields, parse_options, parse_query
+from thumbnails_api.presets import parse_presets
 from thumbnails_contract.errors import InvalidOption
 from thumbnails_contract.spec import DEFAULT_OUTPUTS, Fit, Format, Metadata, Position, Priority, Webhook
 
@@ -161,3 +162,90 @@ def test_any_text_is_an_option_or_a_clear_refusal(fields: Any) -> None:
     (output,) = parsed.outputs
     assert output.width or output.height
     assert type(output).parse(output.to_manifest()) == output
+
+
+# ---- several outputs -------------------------------------------------------------------------------
+
+
+def test_several_outputs_each_with_formats_of_its_own() -> None:
+    text = """[{"name": "small", "width": 100, "animated": false},
+               {"name": "large", "width": 1600, "height": null, "fit": "inside",
+                "format": ["webp", "avif"]}]"""
+    small, large = options(outputs=text).outputs
+    assert (small.name, small.width, small.animated, small.formats) == ("small", 100, False, (Format.AUTO,))
+    assert (large.name, large.width, large.height, large.fit) == ("large", 1600, None, Fit.INSIDE)
+    assert large.formats == (Format.WEBP, Format.AVIF)
+    (single,) = options(outputs='{"width": 50}').outputs
+    assert (single.name, single.width) == ("default", 50)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[", "no JSON"),
+        ("[]", "1 to 8"),
+        ("3", "1 to 8"),
+        (f"[{','.join(['{}'] * 9)}]", "1 to 8"),
+        ("[1, {}]", r"outputs\[0\] is no JSON object"),
+        ('[{"name": "a"}, {"name": "b", "width": "x"}]', r"outputs\[1\]\.width is 'x'"),
+        ('[{"name": "a"}, {"name": "b", "width": 1.5}]', r"outputs\[1\]\.width is no text"),
+        ('[{"name": "a"}, {"name": "a"}]', "a name of its own"),
+        ("[{}, {}]", "a name of its own"),
+        ('{"name": "No Name"}', "name is 'No Name'"),
+        ('{"widht": 1}', "Did you mean width"),
+        ('{"width": 5000}', "from 1 to 4096"),
+    ],
+)
+def test_wrong_outputs(text: str, message: str) -> None:
+    with pytest.raises(InvalidOption, match=message):
+        options(outputs=text)
+
+
+PRESETS = parse_presets(
+    """{"card": {"width": 320, "format": "webp"}, "both": [{"name": "a", "width": 1}, {"name": "b"}]}"""
+)
+
+
+def with_presets(**fields: str) -> Any:
+    return parse_options(fields, max_side_pixels=4096, presets=PRESETS).outputs
+
+
+def test_a_preset_is_asked_for_by_name_and_may_be_changed() -> None:
+    assert with_presets(preset="card") == options(width="320", format="webp").outputs
+    assert with_presets(preset="card", quality="50", width="10")[0].quality == 50
+    assert with_presets(preset="card", quality="50", width="10")[0].width == 10
+    assert [output.name for output in with_presets(preset="both")] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"preset": "nothing"}, "There are: card, both"),
+        ({"preset": "both", "width": "1"}, "width cannot be given beside a preset of several"),
+        ({"preset": "card", "outputs": "[{}]"}, "preset cannot be given beside outputs"),
+        ({"width": "1", "outputs": "[{}]"}, "width cannot be given beside outputs"),
+    ],
+)
+def test_presets_that_cannot_be(fields: dict[str, str], message: str) -> None:
+    with pytest.raises(InvalidOption, match=message):
+        with_presets(**fields)
+
+
+def test_without_presets() -> None:
+    with pytest.raises(InvalidOption, match="There are none on this service"):
+        options(preset="card")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[]", "must be a JSON object"),
+        ("{", "must be a JSON object"),
+        ('{"A": {}}', "names of presets"),
+        ('{"a": {"width": 0}}', "preset a: width is '0'"),
+        ('{"a": [{}, {}]}', "preset a: Each"),
+    ],
+)
+def test_wrong_presets(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_presets(text)

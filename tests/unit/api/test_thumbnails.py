@@ -1,12 +1,15 @@
 """GET /thumbnails/{id}: the contract, conditional and range requests, headers, broken stores."""
 
+import io
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from thumbnails_contract.errors import ObjectStoreUnavailable
-from thumbnails_contract.status import OutputFacts
+from thumbnails_contract.status import Condition, ConditionType, OutputFacts, Status
 
+COMPLETE = Condition(ConditionType.COMPLETE, True, "Rendered", "", datetime(2026, 11, 24, tzinfo=UTC))
 CONTENT = bytes(range(256)) * 4
 
 
@@ -219,3 +222,66 @@ def test_a_store_that_breaks_later_ends_the_connection_and_gives_the_body_back(
     with pytest.raises(ConnectionAbortedError):
         service.get(f"/thumbnails/{job_id}")
     assert all(body.closed for body in service.objects.bodies)
+
+
+# ---- which of several formats ----------------------------------------------------------------------
+
+CHROME = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
+SAFARI = "image/webp,image/avif,video/*;q=0.8,image/png,image/svg+xml,image/*;q=0.8,*/*;q=0.5"
+
+
+@pytest.fixture
+def many(service: Any, jpeg: bytes) -> Any:
+    """A job with one output in three formats, and another one; JPEG is the first, WebP the smallest."""
+    job_id = service.upload(jpeg).json["id"]
+    job = service.store.get("thumbnails", job_id)
+    outputs = []
+    for name, format_, size in (
+        ("default", "jpeg", 30),
+        ("default", "avif", 20),
+        ("default", "webp", 10),
+        ("x", "png", 5),
+    ):
+        key = f"thumbnails/thumbnails/default/identity/{name}-{format_}"
+        etag = service.objects.put(key, io.BytesIO(bytes(size)), size, content_type=f"image/{format_}")
+        outputs.append(OutputFacts(name, format_, key, 1, 1, size, f"image/{format_}", etag))
+    service.set_status(job, Status(conditions=(COMPLETE,), outputs=tuple(outputs)))
+    return job_id
+
+
+@pytest.mark.parametrize(
+    ("accept", "format_"),
+    [
+        (None, "jpeg"),
+        ("*/*", "jpeg"),
+        ("image/*", "jpeg"),
+        (CHROME, "webp"),
+        (SAFARI, "webp"),
+        ("image/avif,*/*;q=0.8", "avif"),
+        ("image/webp;q=0.3, image/avif;q=0.7", "avif"),
+        ("image/webp;q=0, */*", "jpeg"),
+        ("text/html", "jpeg"),
+        ("nonsense", "jpeg"),
+        ("image/png", "jpeg"),
+    ],
+)
+def test_accept_picks_among_the_formats_of_the_output(
+    service: Any, many: Any, accept: str | None, format_: str
+) -> None:
+    result = service.get(f"/thumbnails/{many}", headers={"Accept": accept} if accept else {})
+    assert result.headers["content-type"] == f"image/{format_}"
+    assert result.headers["vary"] == "Accept"
+    again = service.get(
+        f"/thumbnails/{many}", headers={"Accept": accept or "", "If-None-Match": result.headers["etag"]}
+    )
+    assert (again.status_code, again.headers["vary"]) == (304, "Accept")
+
+
+def test_a_format_that_is_asked_for_by_name_is_not_negotiated(service: Any, many: Any) -> None:
+    result = service.get(f"/thumbnails/{many}?format=avif", headers={"Accept": "image/webp"})
+    assert result.headers["content-type"] == "image/avif"
+    assert "vary" not in result.headers
+    assert (
+        service.get(f"/thumbnails/{many}/x", headers={"Accept": CHROME}).headers["content-type"]
+        == "image/png"
+    )
