@@ -1,0 +1,447 @@
+"""Faults that are caused from outside, and what must hold after each of them.
+
+Nothing is lost, whatever dies: an upload that was answered ends with a right picture or with a clear
+reason, and its client is told so, once or more often, with one and the same id. Pictures are made up
+anew for every upload, so none of them is found in the cache.
+"""
+
+import io
+import json
+import random
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+import requests
+from PIL import Image, ImageChops
+
+PATIENCE_SECONDS = 180.0
+WORKER_MIB = 512
+# What is left of a worker's memory for supervisor, renderer and a small picture, but not for a large one.
+SPARE_MIB = 180
+Colour = tuple[int, int, int]
+Document = dict[str, Any]
+
+
+def eventually(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
+    """The first true value of `condition`, which is asked again and again."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.1)
+
+
+# ---- pictures ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An upload that nobody has seen before, and what its thumbnail must look like."""
+
+    content: bytes
+    fields: Mapping[str, str]
+    size: tuple[int, int]  # of the thumbnail
+    format: str
+    colours: tuple[Colour, ...]  # of its quarters
+
+    def check(self, thumbnail: bytes) -> None:
+        """Raise AssertionError unless this is the thumbnail of this very picture."""
+        with Image.open(io.BytesIO(thumbnail)) as image:
+            assert (image.size, image.format) == (self.size, self.format)
+            quarters = image.convert("RGB").resize((2, 2), Image.Resampling.BOX)
+        for place, colour in zip(((0, 0), (1, 0), (0, 1), (1, 1)), self.colours, strict=True):
+            seen: Any = quarters.getpixel(place)
+            far = max(abs(one - other) for one, other in zip(seen, colour, strict=True))
+            assert far <= 12, f"{place}: {seen} is not {colour}"
+
+
+def a_picture(width: int = 100, height: int = 100, format_: str = "webp") -> Picture:
+    """A picture of four grainy colours, and the wish for a thumbnail of it."""
+    colours = tuple(_a_colour() for _ in range(4))
+    quarters = Image.new("RGB", (2, 2))
+    quarters.putdata(colours)
+    side = 600
+    grain = Image.merge("RGB", [Image.effect_noise((side, side), 12)] * 3)
+    picture = ImageChops.add(quarters.resize((side, side), Image.Resampling.NEAREST), grain, offset=-128)
+    file = io.BytesIO()
+    picture.save(file, random.choice(("JPEG", "PNG", "WEBP")), quality=90)
+    fields = {"width": str(width), "height": str(height), "format": format_}
+    return Picture(file.getvalue(), fields, (width, height), format_.upper(), colours)
+
+
+def _a_colour() -> Colour:
+    return random.randrange(32, 224), random.randrange(32, 224), random.randrange(32, 224)
+
+
+def a_slow_picture() -> Picture:
+    """One that keeps a worker busy for some tenths of a second, and needs little memory."""
+    return a_picture(1600, 1600)
+
+
+# ---- faults ------------------------------------------------------------------------------------------
+
+# Runs in a container, and has its main process killed, which kill(2) cannot do there: process 1 takes no SIGKILL
+# from within its namespace, but the kernel sends it one when memory is out. What a file in memory holds belongs
+# to no process, so that the main process is the largest.
+KILL = """
+import os
+with open("/proc/1/oom_score_adj", "w") as file:
+    file.write("1000")
+ballast = os.memfd_create("ballast")
+while True:
+    os.write(ballast, bytes(1 << 20))
+"""
+
+# Takes memory of a worker's container until standard input ends. With `container`, the kernel's choice is the
+# main process, and the container ends with it, as with cgroup v2 it ends in any case (memory.oom.group);
+# otherwise a renderer asks for being chosen.
+BALLAST = """
+import contextlib, os, sys
+mib, victim = int(sys.argv[1]), sys.argv[2]
+if victim == "container":
+    with open("/proc/1/oom_score_adj", "w") as file:
+        file.write("1000")
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
+        if pid not in ("1", str(os.getpid())):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/oom_score_adj", "w") as file:
+                file.write("0")
+ballast = os.memfd_create("ballast")
+for _ in range(mib):
+    os.write(ballast, bytes(1 << 20))
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+class WorkerPods:
+    """What happens to the pods of workers from now on: who ran, and how they ended."""
+
+    def __init__(self, kubectl: list[str]) -> None:
+        self._kubectl = kubectl
+        self._lock = threading.Condition()
+        self._running: set[str] = set()
+        self._ended: dict[str, str] = {}
+        self._traps: dict[str, subprocess.Popen[str]] = {}
+        self._trapped: set[str] = set()
+        self._victim = ""
+        state = ".status.containerStatuses[0].state"
+        line = f"{{.metadata.name}} {{{state}.running.startedAt}}|{{{state}.terminated.reason}}{{'\\n'}}"
+        self._watch = subprocess.Popen(
+            [
+                *kubectl,
+                *("get", "pods", "--selector=app.kubernetes.io/component=worker", "--watch"),
+                f"--output=jsonpath={line}",
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._watch.stdout is not None
+        for line in self._watch.stdout:
+            name, _, state = line.strip().partition(" ")
+            running, _, ended = state.partition("|")
+            with self._lock:
+                if running:
+                    self._running.add(name)
+                    self._set_trap(name)
+                if ended:
+                    self._ended[name] = ended
+                self._lock.notify_all()
+
+    def _set_trap(self, name: str) -> None:
+        if not self._victim or name in self._traps:
+            return
+        ballast = str(WORKER_MIB - SPARE_MIB)
+        trap = subprocess.Popen(
+            [*self._kubectl, "exec", "--stdin", name, "--", "python", "-c", BALLAST, ballast, self._victim],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self._traps[name] = trap
+        threading.Thread(target=self._await_trap, args=(name, trap), daemon=True).start()
+
+    def _await_trap(self, name: str, trap: "subprocess.Popen[str]") -> None:
+        assert trap.stdout is not None
+        if trap.stdout.readline() == "ready\n":
+            with self._lock:
+                self._trapped.add(name)
+                self._lock.notify_all()
+
+    def tighten_memory(self, victim: str) -> None:
+        """From now on, take so much memory of each worker that a large picture is too much for it.
+
+        `victim`: whom the kernel kills then, "renderer" or the whole "container". Returns when it is done to
+        the workers that run.
+        """
+        with self._lock:
+            self._victim = victim
+            for name in self._running - self._ended.keys():
+                self._set_trap(name)
+            assert self._lock.wait_for(lambda: self._trapped, PATIENCE_SECONDS), "no worker's memory is short"
+
+    def running(self) -> set[str]:
+        """The pods that run, or were never seen to end."""
+        with self._lock:
+            return self._running - self._ended.keys()
+
+    def await_running(self) -> str:
+        """The name of one that runs."""
+        with self._lock:
+            assert self._lock.wait_for(lambda: self._running - self._ended.keys(), PATIENCE_SECONDS)
+            return min(self._running - self._ended.keys())
+
+    def ended(self) -> dict[str, str]:
+        """The pods whose container has ended, and why."""
+        with self._lock:
+            return dict(self._ended)
+
+    def close(self) -> None:
+        self._watch.kill()
+        self._reader.join()
+        self._watch.communicate()
+        for trap in self._traps.values():
+            trap.communicate(timeout=PATIENCE_SECONDS)  # ends its input, and by that itself
+
+
+# ---- what clients see --------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Trial:
+    """The uploads of one test, from the answer to the end of each."""
+
+    installation: Any
+    kubectl: list[str]
+    workers: WorkerPods
+    uploads: dict[str, Picture] = field(default_factory=dict)  # those that were answered, by the job's name
+    setbacks: Counter[str] = field(default_factory=Counter)  # what made clients try again
+
+    def upload(self, pictures: Iterable[Picture]) -> list[str]:
+        """Upload each; the names of the jobs, in that order."""
+        with requests.Session() as session:
+            return [self._send(session, picture) for picture in pictures]
+
+    def upload_large(self, content: bytes, side: int, formats: str) -> str:
+        """Upload something that is not expected to become a thumbnail; the job's name."""
+        fields = {"width": str(side), "height": str(side), "format": formats}
+        return self.upload([Picture(content, fields, (side, side), formats, ())])[0]
+
+    @contextmanager
+    def uploads_flow(self, clients: int = 3) -> Iterator[Callable[[int], None]]:
+        """Have several clients upload one picture after the other meanwhile.
+
+        Gives a function that waits until so many more were answered.
+        """
+        done = threading.Event()
+
+        def live() -> None:
+            with requests.Session() as session:
+                while not done.wait(0.1):
+                    self._send(session, a_picture())
+
+        def await_more(count: int) -> None:
+            goal = len(self.uploads) + count
+
+            def enough() -> bool:
+                for each in futures:
+                    if each.done():
+                        each.result()  # tells what is wrong
+                return len(self.uploads) >= goal
+
+            eventually(enough, f"{count} more uploads are answered; before that: {self.setbacks}")
+
+        with ThreadPoolExecutor(clients) as pool:
+            futures = [pool.submit(live) for _ in range(clients)]
+            try:
+                yield await_more
+            finally:
+                done.set()
+        for each in futures:
+            each.result()
+
+    def _send(self, session: requests.Session, picture: Picture) -> str:
+        """POST /images, as often as a real client would: when it hears nothing, or "later"."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        session.trust_env = False
+        while True:
+            setback, delay = "connection", 0.5
+            with suppress(requests.ConnectionError, requests.Timeout):
+                answer = session.post(
+                    f"{self.installation.api_url}/images",
+                    headers=self.installation.session.headers,
+                    files={"image": ("picture", picture.content)},
+                    data=picture.fields,
+                    timeout=30,
+                )
+                if answer.status_code == 201:
+                    name: str = answer.json()["id"]
+                    self.uploads[name] = picture
+                    return name
+                assert answer.status_code == 503, f"{answer.status_code}: {answer.text}"
+                setback, delay = "503", float(answer.headers["Retry-After"])
+            self.setbacks[setback] += 1
+            assert time.monotonic() < deadline, f"no upload is taken: {self.setbacks}"
+            time.sleep(delay)
+
+    def jobs(self) -> dict[str, Document]:
+        """All ThumbnailJobs of the installation by name."""
+        found = json.loads(self.run("get", "thumbnailjobs", "--output=json"))["items"]
+        return {job["metadata"]["name"]: job for job in found}
+
+    def unfinished(self) -> int:
+        """How many of them have not ended."""
+        return sum(job["status"]["phase"] in {"Pending", "Running"} for job in self.jobs().values())
+
+    def await_middle(self) -> None:
+        """Return when some of the uploads have ended and others have not."""
+
+        def halfway() -> bool:
+            unfinished = self.unfinished()
+            assert unfinished, "all work is done before anything could happen"
+            return unfinished <= len(self.uploads) - 2
+
+        eventually(halfway, "some work is done")
+
+    def run(self, *arguments: str) -> str:
+        """What kubectl says."""
+        return subprocess.run(
+            [*self.kubectl, *arguments], check=True, capture_output=True, text=True, timeout=60
+        ).stdout
+
+    def kill(self, pod: str) -> None:
+        """Have the main process of the pod's container killed (SIGKILL)."""
+        begun = self._starts(pod)
+        killer = subprocess.run(
+            [*self.kubectl, "exec", pod, "--", "python", "-c", KILL],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert killer.returncode, "it ends with the container"
+        eventually(lambda: self._starts(pod) != begun, f"{pod} is killed: {killer.stderr}")
+
+    def _starts(self, pod: str) -> list[str]:
+        """When the running containers of the pod were started."""
+        where = "{.status.containerStatuses[*].state.running.startedAt}"
+        return self.run("get", "pod", pod, "--ignore-not-found", f"--output=jsonpath={where}").split()
+
+    def scale(self, component: str, replicas: int) -> None:
+        """Have so many pods of the component's Deployment, as soon as they have started or ended."""
+        selector = f"--selector=app.kubernetes.io/component={component}"
+        self.run("scale", "deployment", selector, f"--replicas={replicas}")
+        self.await_ready(component, replicas)
+
+    def await_setbacks(self, which: str, count: int) -> None:
+        """Return when clients were told that often to come again, or were not answered ("connection")."""
+        eventually(lambda: self.setbacks[which] >= count, f"{count} x {which}: {self.setbacks}")
+
+    def await_ready(self, component: str, count: int) -> None:
+        """Return when so many pods of the component are ready, and no other one is there."""
+
+        def ready() -> bool:
+            pods = self.installation.pods(component)
+            return len(pods) == count and all(_is_ready(pod) for pod in pods)
+
+        eventually(ready, f"{count} {component} ready")
+
+    def restarts(self, pod: str) -> int:
+        """How often containers of the pod were started again."""
+        statuses = json.loads(self.run("get", "pod", pod, "--output=json"))["status"]["containerStatuses"]
+        return sum(status["restartCount"] for status in statuses)
+
+    def check(self, failed: Mapping[str, set[str]] = MappingProxyType({})) -> dict[str, Document]:
+        """Every job ends with the right picture, or as in `failed` with one of these reasons, and is told of.
+
+        Gives the jobs by name.
+        """
+        eventually(lambda: not self.unfinished(), "all jobs have ended")
+        jobs = self.jobs()
+        assert self.uploads.keys() <= jobs.keys()
+        for name, picture in self.uploads.items():
+            status = jobs[name]["status"]
+            if name in failed:
+                assert status["phase"] == "Failed", status
+                assert status["error"]["reason"] in failed[name] and status["error"]["message"], status
+            else:
+                assert status["phase"] == "Succeeded", status
+                picture.check(self.thumbnail(name))
+            self.check_webhook(name, "failed" if name in failed else "completed")
+        return jobs
+
+    def thumbnail(self, name: str) -> bytes:
+        """GET /thumbnails/{id}."""
+        answer = self.installation.session.get(f"{self.installation.api_url}/thumbnails/{name}", timeout=60)
+        assert answer.status_code == 200, answer.text
+        content: bytes = answer.content
+        return content
+
+    def check_webhook(self, name: str, outcome: str) -> None:
+        """The job's end was told, under one id."""
+        deliveries = self.installation.webhooks.of_job(name)
+        assert {delivery.event["type"] for delivery in deliveries} == {f"thumbnailjob.{outcome}"}
+        assert len({delivery.id for delivery in deliveries}) == 1
+
+
+def _is_ready(pod: Document) -> bool:
+    conditions = {each["type"]: each["status"] for each in pod["status"].get("conditions", ())}
+    return conditions.get("Ready") == "True" and "deletionTimestamp" not in pod["metadata"]
+
+
+# ---- fixtures ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def faulty(start_installation: Callable[..., Any]) -> Any:
+    """The installation on which all of this happens: two replicas of everything that can have two."""
+    return start_installation(
+        api={"replicas": 2},
+        settings={"maxWorkers": 2, "workerMemoryMib": WORKER_MIB, "maxAttempts": 3},
+    )
+
+
+@pytest.fixture
+def trial(faulty: Any) -> Iterator[Trial]:
+    """A test's own uploads; no worker of an earlier test is left."""
+    kubectl = ["kubectl", "--namespace", faulty.namespace]
+    subprocess.run(
+        [*kubectl, "delete", "jobs", "--selector=app.kubernetes.io/component=worker", "--cascade=foreground"],
+        check=True,
+        capture_output=True,
+        timeout=PATIENCE_SECONDS,
+    )
+    workers = WorkerPods(kubectl)
+    yield Trial(faulty, kubectl, workers)
+    workers.close()
+
+
+@pytest.fixture(name="eventually")
+def eventually_fixture() -> Callable[..., Any]:
+    return eventually
+
+
+@pytest.fixture(name="a_picture")
+def a_picture_fixture() -> Callable[..., Picture]:
+    return a_picture
+
+
+@pytest.fixture(name="a_slow_picture")
+def a_slow_picture_fixture() -> Callable[[], Picture]:
+    return a_slow_picture

@@ -1,0 +1,55 @@
+"""Pictures that need more memory than there is: each costs itself, and nothing else."""
+
+import io
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from PIL import Image
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+APicture = Callable[..., Any]
+LARGEST_SIDE = 4096
+
+
+def many_pixels() -> bytes:
+    """A small file of 121 million pixels with transparency: nearly half a gigabyte."""
+    file = io.BytesIO()
+    Image.new("RGBA", (11000, 11000), tuple(os.urandom(4))).save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def noise(mode: str) -> bytes:
+    """A small picture of which encoders make large thumbnails."""
+    file = io.BytesIO()
+    image = Image.frombytes(mode, (512, 512), os.urandom(512 * 512 * len(mode)))
+    image.save(file, "PNG", compress_level=0)
+    return file.getvalue()
+
+
+def test_a_renderer_out_of_memory_costs_one_picture_each(trial: Any, a_picture: APicture) -> None:
+    trial.upload(a_picture() for _ in range(4))
+    pod = trial.workers.await_running()
+    large = trial.upload_large(many_pixels(), 100, "png")
+    hungry = trial.upload_large(noise("RGBA"), LARGEST_SIDE, "webp")
+    trial.upload(a_picture() for _ in range(12))
+    trial.check(failed={large: {"SourceTooLarge", "OutOfMemory"}, hungry: {"OutOfMemory"}})
+    assert pod in trial.workers.running(), "the worker died of it"
+    assert set(trial.workers.ended().values()) <= {"Completed"}
+
+
+@pytest.mark.parametrize("victim", ["renderer", "container"])
+def test_the_picture_that_a_workers_memory_does_not_hold_is_found(
+    trial: Any, a_picture: APicture, victim: str
+) -> None:
+    trial.upload([a_picture()])
+    trial.workers.tighten_memory(victim)
+    trial.upload(a_picture() for _ in range(6))
+    guilty = trial.upload_large(noise("RGB"), LARGEST_SIDE, "png,gif")
+    trial.upload(a_picture() for _ in range(6))
+    jobs = trial.check(failed={guilty: {"OutOfMemory"}})
+    assert jobs[guilty]["status"]["attempts"] == 3, "maxAttempts"
+    if victim == "container":
+        ends = list(trial.workers.ended().values())
+        assert ends.count("OOMKilled") >= 3, ends
