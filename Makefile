@@ -40,6 +40,11 @@ bench: ## measure against the same work by hand, and redraw docs/benchmarks.md
 	@./hack/venv.sh dev
 	@$(BIN)/python hack/bench/local.py
 
+.PHONY: fuzz
+fuzz: ## render 50,000 damaged files; goes on where it ended (ARGS="--inputs 100000 --seed 2")
+	@./hack/venv.sh dev
+	@$(BIN)/python -m hack.fuzz $(ARGS)
+
 .PHONY: cluster
 cluster: ## start a real single-node Kubernetes on this machine (Debian, root; the first time takes half an hour)
 	@python3 hack/cluster up

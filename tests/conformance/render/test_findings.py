@@ -1,0 +1,34 @@
+"""What the fuzzer found, as small as it can be: each of these once killed a renderer, or had no reason.
+
+New ones come from the folder `.cache/fuzz/findings` of `make fuzz`.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+from hack.formats import jpeg, scene
+
+from thumbnails_contract.errors import SourceError
+from thumbnails_contract.spec import Format
+from thumbnails_worker.render.pipeline import Rendered
+
+Render = Callable[..., Rendered]
+
+
+def _progressive_without_sampling() -> bytes:
+    """A header whose components have sampling factors of zero (T.81, B.2.2 allows 1 to 4)."""
+    data = bytearray(jpeg.write(scene.grey(), progressive=True))
+    data[data.index(b"\xff\xc2") + 11] = 0
+    return bytes(data)
+
+
+FOUND = {
+    "a progressive JPEG with sampling factors of zero": _progressive_without_sampling,
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_it_is_a_picture_or_a_reason(name: str, render: Render) -> None:
+    with suppress(SourceError):
+        assert render(FOUND[name](), Format.PNG).pictures
