@@ -6,7 +6,6 @@ anew for every upload, so none of them is found in the cache.
 """
 
 import io
-import json
 import random
 import subprocess
 import threading
@@ -16,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -24,22 +24,13 @@ import requests
 from PIL import Image, ImageChops
 
 PATIENCE_SECONDS = 180.0
+MAX_ATTEMPTS = 3
+WORKERS = "app.kubernetes.io/component=worker"
 WORKER_MIB = 512
 # What is left of a worker's memory for supervisor, renderer and a small picture, but not for a large one.
 SPARE_MIB = 180
 Colour = tuple[int, int, int]
 Document = dict[str, Any]
-
-
-def eventually(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
-    """The first true value of `condition`, which is asked again and again."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.1)
 
 
 # ---- pictures ----------------------------------------------------------------------------------------
@@ -91,9 +82,9 @@ def a_slow_picture() -> Picture:
 
 # ---- faults ------------------------------------------------------------------------------------------
 
-# Runs in a container, and has its main process killed, which kill(2) cannot do there: process 1 takes no SIGKILL
-# from within its namespace, but the kernel sends it one when memory is out. What a file in memory holds belongs
-# to no process, so that the main process is the largest.
+# Runs in a container, and has its main process killed, which kill(2) cannot do there: from within its
+# namespace process 1 takes no SIGKILL, but the kernel sends it one when memory is out. What a file in memory
+# holds belongs to no process, so that the main process is the largest.
 KILL = """
 import os
 with open("/proc/1/oom_score_adj", "w") as file:
@@ -103,11 +94,11 @@ while True:
     os.write(ballast, bytes(1 << 20))
 """
 
-# Takes memory of a worker's container until standard input ends. With `container`, the kernel's choice is the
+# Takes memory of a worker's container for as long as that lives. With `container`, the kernel's choice is the
 # main process, and the container ends with it, as with cgroup v2 it ends in any case (memory.oom.group);
 # otherwise a renderer asks for being chosen.
 BALLAST = """
-import contextlib, os, sys
+import contextlib, os, signal, sys
 mib, victim = int(sys.argv[1]), sys.argv[2]
 if victim == "container":
     with open("/proc/1/oom_score_adj", "w") as file:
@@ -120,15 +111,16 @@ ballast = os.memfd_create("ballast")
 for _ in range(mib):
     os.write(ballast, bytes(1 << 20))
 print("ready", flush=True)
-sys.stdin.read()
+signal.pause()
 """
 
 
 class WorkerPods:
     """What happens to the pods of workers from now on: who ran, and how they ended."""
 
-    def __init__(self, kubectl: list[str]) -> None:
-        self._kubectl = kubectl
+    def __init__(self, tools: Any, namespace: str) -> None:
+        self._tools = tools
+        self._namespace = namespace
         self._lock = threading.Condition()
         self._running: set[str] = set()
         self._ended: dict[str, str] = {}
@@ -137,24 +129,30 @@ class WorkerPods:
         self._victim = ""
         state = ".status.containerStatuses[0].state"
         line = f"{{.metadata.name}} {{{state}.running.startedAt}}|{{{state}.terminated.reason}}{{'\\n'}}"
-        self._watch = subprocess.Popen(
-            [
-                *kubectl,
-                *("get", "pods", "--selector=app.kubernetes.io/component=worker", "--watch"),
-                f"--output=jsonpath={line}",
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
+        self._watch = self._start(
+            "get", "pods", f"--selector={WORKERS}", "--watch", f"--output=jsonpath={line}"
         )
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+        self._threads: list[threading.Thread] = []
+        self._begin(self._read)
+
+    def _start(self, *arguments: str) -> "subprocess.Popen[str]":
+        process: subprocess.Popen[str] = self._tools.start(
+            "kubectl", "--namespace", self._namespace, *arguments
+        )
+        return process
+
+    def _begin(self, life: Callable[[], None]) -> None:
+        thread = threading.Thread(target=life)
+        self._threads.append(thread)
+        thread.start()
 
     def _read(self) -> None:
         assert self._watch.stdout is not None
         for line in self._watch.stdout:
             name, _, state = line.strip().partition(" ")
-            running, _, ended = state.partition("|")
+            running, separator, ended = state.partition("|")
+            if not separator:
+                continue  # kubectl speaks of itself
             with self._lock:
                 if running:
                     self._running.add(name)
@@ -167,19 +165,13 @@ class WorkerPods:
         if not self._victim or name in self._traps:
             return
         ballast = str(WORKER_MIB - SPARE_MIB)
-        trap = subprocess.Popen(
-            [*self._kubectl, "exec", "--stdin", name, "--", "python", "-c", BALLAST, ballast, self._victim],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
+        trap = self._start("exec", name, "--", "python", "-c", BALLAST, ballast, self._victim)
         self._traps[name] = trap
-        threading.Thread(target=self._await_trap, args=(name, trap), daemon=True).start()
+        self._begin(partial(self._await_trap, name, trap))
 
     def _await_trap(self, name: str, trap: "subprocess.Popen[str]") -> None:
         assert trap.stdout is not None
-        if trap.stdout.readline() == "ready\n":
+        if "ready\n" in trap.stdout:
             with self._lock:
                 self._trapped.add(name)
                 self._lock.notify_all()
@@ -213,11 +205,12 @@ class WorkerPods:
             return dict(self._ended)
 
     def close(self) -> None:
-        self._watch.kill()
-        self._reader.join()
-        self._watch.communicate()
-        for trap in self._traps.values():
-            trap.communicate(timeout=PATIENCE_SECONDS)  # ends its input, and by that itself
+        for process in (self._watch, *self._traps.values()):
+            process.kill()
+        for thread in self._threads:
+            thread.join()
+        for process in (self._watch, *self._traps.values()):
+            process.communicate()
 
 
 # ---- what clients see --------------------------------------------------------------------------------
@@ -228,14 +221,14 @@ class Trial:
     """The uploads of one test, from the answer to the end of each."""
 
     installation: Any
-    kubectl: list[str]
     workers: WorkerPods
+    eventually: Callable[..., Any]
     uploads: dict[str, Picture] = field(default_factory=dict)  # those that were answered, by the job's name
     setbacks: Counter[str] = field(default_factory=Counter)  # what made clients try again
 
     def upload(self, pictures: Iterable[Picture]) -> list[str]:
         """Upload each; the names of the jobs, in that order."""
-        with requests.Session() as session:
+        with self._new_client() as session:
             return [self._send(session, picture) for picture in pictures]
 
     def upload_large(self, content: bytes, side: int, formats: str) -> str:
@@ -252,7 +245,7 @@ class Trial:
         done = threading.Event()
 
         def live() -> None:
-            with requests.Session() as session:
+            with self._new_client() as session:
                 while not done.wait(0.1):
                     self._send(session, a_picture())
 
@@ -265,7 +258,7 @@ class Trial:
                         each.result()  # tells what is wrong
                 return len(self.uploads) >= goal
 
-            eventually(enough, f"{count} more uploads are answered; before that: {self.setbacks}")
+            self.eventually(enough, f"{count} more uploads are answered; before that: {self.setbacks}")
 
         with ThreadPoolExecutor(clients) as pool:
             futures = [pool.submit(live) for _ in range(clients)]
@@ -276,16 +269,18 @@ class Trial:
         for each in futures:
             each.result()
 
+    def _new_client(self) -> requests.Session:
+        session: requests.Session = self.installation.new_session(self.installation.key)
+        return session
+
     def _send(self, session: requests.Session, picture: Picture) -> str:
         """POST /images, as often as a real client would: when it hears nothing, or "later"."""
         deadline = time.monotonic() + PATIENCE_SECONDS
-        session.trust_env = False
         while True:
             setback, delay = "connection", 0.5
             with suppress(requests.ConnectionError, requests.Timeout):
                 answer = session.post(
                     f"{self.installation.api_url}/images",
-                    headers=self.installation.session.headers,
                     files={"image": ("picture", picture.content)},
                     data=picture.fields,
                     timeout=30,
@@ -302,7 +297,7 @@ class Trial:
 
     def jobs(self) -> dict[str, Document]:
         """All ThumbnailJobs of the installation by name."""
-        found = json.loads(self.run("get", "thumbnailjobs", "--output=json"))["items"]
+        found = self.installation.get("thumbnailjobs")["items"]
         return {job["metadata"]["name"]: job for job in found}
 
     def unfinished(self) -> int:
@@ -317,41 +312,35 @@ class Trial:
             assert unfinished, "all work is done before anything could happen"
             return unfinished <= len(self.uploads) - 2
 
-        eventually(halfway, "some work is done")
-
-    def run(self, *arguments: str) -> str:
-        """What kubectl says."""
-        return subprocess.run(
-            [*self.kubectl, *arguments], check=True, capture_output=True, text=True, timeout=60
-        ).stdout
+        self.eventually(halfway, "some work is done")
 
     def kill(self, pod: str) -> None:
         """Have the main process of the pod's container killed (SIGKILL)."""
         begun = self._starts(pod)
-        killer = subprocess.run(
-            [*self.kubectl, "exec", pod, "--", "python", "-c", KILL],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=60,
+        killer = self.installation.tools.start(
+            "kubectl", "--namespace", self.installation.namespace, "exec", pod, "--", "python", "-c", KILL
         )
+        words, _ = killer.communicate(timeout=60)
         assert killer.returncode, "it ends with the container"
-        eventually(lambda: self._starts(pod) != begun, f"{pod} is killed: {killer.stderr}")
+        self.eventually(lambda: self._starts(pod) != begun, f"{pod} is killed: {words}")
 
     def _starts(self, pod: str) -> list[str]:
         """When the running containers of the pod were started."""
         where = "{.status.containerStatuses[*].state.running.startedAt}"
-        return self.run("get", "pod", pod, "--ignore-not-found", f"--output=jsonpath={where}").split()
+        started: str = self.installation.kubectl(
+            "get", "pod", pod, "--ignore-not-found", f"--output=jsonpath={where}"
+        )
+        return started.split()
 
     def scale(self, component: str, replicas: int) -> None:
         """Have so many pods of the component's Deployment, as soon as they have started or ended."""
         selector = f"--selector=app.kubernetes.io/component={component}"
-        self.run("scale", "deployment", selector, f"--replicas={replicas}")
+        self.installation.kubectl("scale", "deployment", selector, f"--replicas={replicas}")
         self.await_ready(component, replicas)
 
     def await_setbacks(self, which: str, count: int) -> None:
         """Return when clients were told that often to come again, or were not answered ("connection")."""
-        eventually(lambda: self.setbacks[which] >= count, f"{count} x {which}: {self.setbacks}")
+        self.eventually(lambda: self.setbacks[which] >= count, f"{count} x {which}: {self.setbacks}")
 
     def await_ready(self, component: str, count: int) -> None:
         """Return when so many pods of the component are ready, and no other one is there."""
@@ -360,19 +349,14 @@ class Trial:
             pods = self.installation.pods(component)
             return len(pods) == count and all(_is_ready(pod) for pod in pods)
 
-        eventually(ready, f"{count} {component} ready")
-
-    def restarts(self, pod: str) -> int:
-        """How often containers of the pod were started again."""
-        statuses = json.loads(self.run("get", "pod", pod, "--output=json"))["status"]["containerStatuses"]
-        return sum(status["restartCount"] for status in statuses)
+        self.eventually(ready, f"{count} {component} ready")
 
     def check(self, failed: Mapping[str, set[str]] = MappingProxyType({})) -> dict[str, Document]:
         """Every job ends with the right picture, or as in `failed` with one of these reasons, and is told of.
 
         Gives the jobs by name.
         """
-        eventually(lambda: not self.unfinished(), "all jobs have ended")
+        self.eventually(lambda: not self.unfinished(), "all jobs have ended")
         jobs = self.jobs()
         assert self.uploads.keys() <= jobs.keys()
         for name, picture in self.uploads.items():
@@ -383,21 +367,32 @@ class Trial:
             else:
                 assert status["phase"] == "Succeeded", status
                 picture.check(self.thumbnail(name))
-            self.check_webhook(name, "failed" if name in failed else "completed")
+        self._check_webhooks(failed)
         return jobs
 
     def thumbnail(self, name: str) -> bytes:
         """GET /thumbnails/{id}."""
-        answer = self.installation.session.get(f"{self.installation.api_url}/thumbnails/{name}", timeout=60)
+        answer = self.installation.request("GET", f"/thumbnails/{name}")
         assert answer.status_code == 200, answer.text
         content: bytes = answer.content
         return content
 
-    def check_webhook(self, name: str, outcome: str) -> None:
-        """The job's end was told, under one id."""
-        deliveries = self.installation.webhooks.of_job(name)
-        assert {delivery.event["type"] for delivery in deliveries} == {f"thumbnailjob.{outcome}"}
-        assert len({delivery.id for delivery in deliveries}) == 1
+    def _check_webhooks(self, failed: Mapping[str, set[str]]) -> None:
+        """The end of each job was told, under an id of its own."""
+        told: dict[str, set[tuple[str, str]]] = {}
+
+        def all_told() -> bool:
+            for delivery in self.installation.webhooks.all():
+                event = delivery.event
+                told.setdefault(event["data"]["jobId"], set()).add((event["type"], delivery.id))
+            return self.uploads.keys() <= told.keys()
+
+        self.eventually(all_told, "every end is told")
+        for name in self.uploads:
+            ((type_, _),) = told[name]
+            assert type_ == ("thumbnailjob.failed" if name in failed else "thumbnailjob.completed")
+        ids = [id_ for about in told.values() for _, id_ in about]
+        assert len(ids) == len(set(ids))
 
 
 def _is_ready(pod: Document) -> bool:
@@ -413,28 +408,25 @@ def faulty(start_installation: Callable[..., Any]) -> Any:
     """The installation on which all of this happens: two replicas of everything that can have two."""
     return start_installation(
         api={"replicas": 2},
-        settings={"maxWorkers": 2, "workerMemoryMib": WORKER_MIB, "maxAttempts": 3},
+        settings={"maxWorkers": 2, "workerMemoryMib": WORKER_MIB, "maxAttempts": MAX_ATTEMPTS},
     )
 
 
 @pytest.fixture
-def trial(faulty: Any) -> Iterator[Trial]:
+def trial(faulty: Any, tools: Any, eventually: Callable[..., Any]) -> Iterator[Trial]:
     """A test's own uploads; no worker of an earlier test is left."""
-    kubectl = ["kubectl", "--namespace", faulty.namespace]
-    subprocess.run(
-        [*kubectl, "delete", "jobs", "--selector=app.kubernetes.io/component=worker", "--cascade=foreground"],
-        check=True,
-        capture_output=True,
-        timeout=PATIENCE_SECONDS,
-    )
-    workers = WorkerPods(kubectl)
-    yield Trial(faulty, kubectl, workers)
-    workers.close()
+    faulty.kubectl("delete", "jobs", f"--selector={WORKERS}", "--cascade=foreground")
+    workers = WorkerPods(tools, faulty.namespace)
+    try:
+        yield Trial(faulty, workers, eventually)
+    finally:
+        workers.close()
 
 
-@pytest.fixture(name="eventually")
-def eventually_fixture() -> Callable[..., Any]:
-    return eventually
+@pytest.fixture
+def max_attempts() -> int:
+    """So often a picture is tried whose worker dies."""
+    return MAX_ATTEMPTS
 
 
 @pytest.fixture(name="a_picture")
