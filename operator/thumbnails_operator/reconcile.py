@@ -5,12 +5,12 @@ gathers a fact that is missing (then the question is asked again), or is where t
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from thumbnails_contract.errors import ForbiddenSource, OutputTooLarge
 from thumbnails_contract.job import ThumbnailJob
-from thumbnails_contract.keys import check_source_key
+from thumbnails_contract.keys import check_source_key, source_identity
 from thumbnails_contract.status import ErrorFacts, Reason, Status
 
 from . import outcome
@@ -157,6 +157,9 @@ def _complete(job: ThumbnailJob, facts: Facts, _s: OperatorSettings, now: dateti
     if facts.identity is None or missing(facts.wanted, facts.there):
         return None
     source = next((found.source for found in facts.there.values() if found.source), None)
+    if source is not None:
+        sha256 = source_identity(job.spec.object_key, job.key.namespace, job.spec.account)
+        source = replace(source, sha256=sha256)
     return Settle(
         outcome.succeeded(
             job,

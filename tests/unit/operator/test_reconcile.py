@@ -15,6 +15,7 @@ from thumbnails_contract.status import (
     ErrorFacts,
     Phase,
     Reason,
+    SourceFacts,
     Status,
 )
 from thumbnails_operator.reconcile import (
@@ -84,6 +85,16 @@ def test_a_cached_job_never_queues(make_job: MakeJob) -> None:
     step = next_step(job, facts(job, claimed=False, there=there(job)), SETTINGS, NOW)
     assert isinstance(step, Settle)
     assert condition(step.status, ConditionType.COMPLETE) == (True, Reason.CACHED)
+
+
+def test_an_uploaded_original_is_known_by_its_sha256(make_job: MakeJob) -> None:
+    source = SourceFacts("jpeg", 10, 20, 1, 99)
+    for key, sha256 in ((None, "ab" * 32), ("sources/thumbnails/put/by/hand.jpg", None)):
+        job = make_job(object_key=key) if key else make_job()
+        made = {key: replace(thumbnail, source=source) for key, thumbnail in there(job).items()}
+        step = next_step(job, facts(job, there=made), SETTINGS, NOW)
+        assert isinstance(step, Settle)
+        assert step.status.source == replace(source, sha256=sha256)
 
 
 def test_what_a_worker_has_is_not_looked_up_meanwhile(make_job: MakeJob) -> None:
