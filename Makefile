@@ -58,9 +58,10 @@ images: ## build the container images and load them into the cluster
 	@python3 hack/cluster images
 
 .PHONY: docs
-docs: ## write docs/errors.md anew
+docs: ## write docs/errors.md and docs/formats.md anew
 	@./hack/venv.sh dev
 	@$(BIN)/python hack/docs.py
+	@$(BIN)/python -m hack.formats
 
 .PHONY: lock
 lock: ## pin the newest versions, with hashes (needs uv: THUMBNAILS_UV=/path/to/uv)

@@ -362,6 +362,13 @@ KINDS: Final = (
         out="PNG RGBA",
     ),
     _kind(
+        "palette long tRNS",
+        "alpha for more colours than a palette can have",
+        lambda: write_palette(*scene.palette(64), 8, _fading(64) + bytes(236)),
+        shows=lambda: [_faded(64)],
+        out="PNG RGBA",
+    ),
+    _kind(
         "palette short tRNS",
         "alpha for one colour, the others are opaque",
         lambda: write_palette(*scene.palette(16), 4, b"\0"),

@@ -224,8 +224,9 @@ def _fax(compression: str) -> bytes:
     return file.getvalue()
 
 
-def _oriented(value: int) -> bytes:
-    return write(Page(exif.stored(scene.colour(), value), RGB, tags={274: (_SHORT, [value])}))
+def _oriented(value: int, compression: int = _NONE) -> bytes:
+    pixels = exif.stored(scene.colour(), value)
+    return write(Page(pixels, RGB, compression=compression, tags={274: (_SHORT, [value])}))
 
 
 def _colour(**options: Any) -> Page:
@@ -521,6 +522,7 @@ KINDS: Final = (
         "half a profile",
         lambda: write(_colour(tags=_undefined(34_675, icc.display_p3()[:200]))),
     ),
+    _kind("orientation 6, deflate", "", lambda: _oriented(6, _DEFLATE)),
     *(_kind(f"orientation {value}", "", given(_oriented, value)) for value in range(1, 9)),
     _kind(
         "pages",

@@ -86,9 +86,12 @@ class Boundary:
         """Of the renderer."""
         return self._renderer.pid
 
-    def resident_bytes(self) -> int:
-        """Memory that the renderer has now (proc(5), VmRSS)."""
-        return self._status("VmRSS")
+    def resident_bytes(self, bound: int) -> int:
+        """Memory that it has now (VmRSS); above the bound, after a while without work."""
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        while (resident := self._status("VmRSS")) > bound and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return resident
 
     def most_resident_bytes(self) -> int:
         """The most that it ever had (proc(5), VmHWM)."""

@@ -27,8 +27,8 @@ from .mutate import mutate
 _MOST_SEED_BYTES: Final = 200_000
 _CHECK_EVERY: Final = 100
 _SLOWEST_KEPT: Final = 5
-# What malloc may keep for the next picture (128 MiB), and what a Python process has at rest.
-_MOST_RESIDENT_AT_REST: Final = 224 * MIB
+# A renderer with nothing to do gives back what it keeps for the next picture: what is left is its own.
+_MOST_RESIDENT_AT_REST: Final = 96 * MIB
 
 OUTPUTS: Final[tuple[tuple[Output, Format], ...]] = (
     (Output(width=100, height=100), Format.AUTO),
@@ -50,8 +50,8 @@ class Renderer(Protocol):
     def descriptors(self) -> int:
         """How many files it has open when it waits for the next."""
 
-    def resident_bytes(self) -> int:
-        """Memory that it has now."""
+    def resident_bytes(self, bound: int) -> int:
+        """Memory that it has now; when that is above the bound, once it had nothing to do for a while."""
 
     def most_resident_bytes(self) -> int:
         """The most that it ever had."""
@@ -168,7 +168,7 @@ class Campaign:
             self._found("a known picture changed", totals.inputs, b"")
         if self._boundary.descriptors() != self._descriptors:
             self._found("descriptors stay open", totals.inputs, b"")
-        resident = self._boundary.resident_bytes()
+        resident = self._boundary.resident_bytes(_MOST_RESIDENT_AT_REST)
         totals.resident_mib = max(totals.resident_mib, resident // MIB)
         if resident > _MOST_RESIDENT_AT_REST:
             self._found("memory grows", totals.inputs, b"")

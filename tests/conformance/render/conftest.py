@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from thumbnails_contract.spec import Fit, Format, Output
+from thumbnails_contract.spec import Fit, Format, Metadata, Output
 from thumbnails_contract.wire import Limits
 from thumbnails_worker.render.pipeline import Rendered, Wanted
 from thumbnails_worker.render.pipeline import render as render_pipeline
@@ -21,8 +21,11 @@ SIDE = 48
 
 
 @cache
-def _render(data: bytes, formats: Sequence[Format], width: int | None, height: int | None) -> Rendered:
-    wanted = [Wanted(Output(width=width, height=height, fit=Fit.FILL), format_) for format_ in formats]
+def _render(
+    data: bytes, formats: Sequence[Format], width: int | None, height: int | None, metadata: Metadata
+) -> Rendered:
+    output = Output(width=width, height=height, fit=Fit.FILL, metadata=metadata)
+    wanted = [Wanted(output, format_) for format_ in formats]
     return render_pipeline(io.BytesIO(data), data, wanted, Limits(), RESIZE)
 
 
@@ -30,7 +33,9 @@ def _render(data: bytes, formats: Sequence[Format], width: int | None, height: i
 def render() -> Callable[..., Rendered]:
     """`render(data, *formats, wide=True)`: thumbnails of 48 pixels along the longer side."""
 
-    def render_bytes(data: bytes, *formats: Format, wide: bool = True) -> Rendered:
-        return _render(data, formats, SIDE if wide else None, None if wide else SIDE)
+    def render_bytes(
+        data: bytes, *formats: Format, wide: bool = True, metadata: Metadata = Metadata.STRIP
+    ) -> Rendered:
+        return _render(data, formats, SIDE if wide else None, None if wide else SIDE, metadata)
 
     return render_bytes

@@ -92,7 +92,7 @@ class FakeBoundary:
     def descriptors(self) -> int:
         return self.open
 
-    def resident_bytes(self) -> int:
+    def resident_bytes(self, bound: int) -> int:
         return self.resident
 
     def most_resident_bytes(self) -> int:

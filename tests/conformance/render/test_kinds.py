@@ -16,7 +16,7 @@ from hack.formats.kind import Kind, Pixels
 from hack.formats.table import KINDS
 
 from thumbnails_contract.errors import ThumbnailsError
-from thumbnails_contract.spec import Format
+from thumbnails_contract.spec import Format, Metadata
 from thumbnails_worker.render.pipeline import Rendered
 
 Render = Callable[..., Rendered]
@@ -102,6 +102,16 @@ def test_auto_writes_the_format_mode_frames_and_timing_of_the_table(kind: Kind, 
     if kind.milliseconds:
         assert thumbnail.plays == min(kind.plays, MOST_PLAYS)
     _judge(thumbnail.frames, lossless.frames, WRITTEN_WITHIN)
+
+
+@pytest.mark.parametrize("kind", SHOWN, ids=_name)
+def test_keeping_metadata_changes_no_pixel(kind: Kind, render: Render) -> None:
+    height, width, _channels = _shown(kind)[0].shape
+    stripped = Thumbnail.read(
+        render(_data(kind), Format.PNG, Format.AUTO, wide=width >= height).pictures[0].data
+    )
+    kept = render(_data(kind), Format.PNG, wide=width >= height, metadata=Metadata.KEEP)
+    _judge(Thumbnail.read(kept.pictures[0].data).frames, stripped.frames, (0.0, 0.0))
 
 
 @pytest.mark.parametrize("kind", REFUSED, ids=_name)
