@@ -15,6 +15,7 @@ IPNetwork = IPv4Network | IPv6Network
 T = TypeVar("T")
 
 MIB: Final = 1024 * 1024
+MILLICORES: Final = 1000  # of a CPU
 
 # What an admin may set, by the name of the field of `Limits`.
 _LIMIT_VARIABLES: Final[Mapping[str, str]] = {
@@ -55,7 +56,8 @@ class OperatorSettings:
     worker_image_pull_policy: str = "IfNotPresent"
     worker_service_account: str = "thumbnails-worker"
     worker_memory_mib: int = 512
-    worker_renderers: int = 1  # and CPUs
+    worker_renderers: int = 1  # and CPUs, at most
+    worker_cpu_request_millicores: int = 250  # for each renderer; they compute in bursts
     worker_deadline_seconds: int = 3600
     worker_labels: Mapping[str, str] = field(default_factory=dict)  # passed through, for Kueue and the like
     operator_lost_seconds: float = 120.0  # a worker that hears from no operator for so long ends
@@ -124,6 +126,12 @@ class OperatorSettings:
                 "THUMBNAILS_WORKER_MEMORY_MIB", defaults.worker_memory_mib, least=64
             ),
             worker_renderers=read.integer("THUMBNAILS_WORKER_RENDERERS", defaults.worker_renderers, least=1),
+            worker_cpu_request_millicores=read.integer(
+                "THUMBNAILS_WORKER_CPU_REQUEST_MILLICORES",
+                defaults.worker_cpu_request_millicores,
+                least=1,
+                most=MILLICORES,
+            ),
             worker_deadline_seconds=read.integer(
                 "THUMBNAILS_WORKER_DEADLINE_SECONDS", defaults.worker_deadline_seconds, least=60
             ),

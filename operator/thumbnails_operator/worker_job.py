@@ -92,7 +92,7 @@ def worker_job(settings: OperatorSettings, namespace: str, name: str) -> dict[st
 
 def _container(settings: OperatorSettings) -> dict[str, Any]:
     memory = f"{settings.worker_memory_mib}Mi"
-    cpus = str(settings.worker_renderers)
+    millicores = settings.worker_renderers * settings.worker_cpu_request_millicores
     return {
         "name": CONTAINER,
         "image": settings.worker_image,
@@ -100,8 +100,10 @@ def _container(settings: OperatorSettings) -> dict[str, Any]:
         "command": ["python", "-m", "thumbnails_worker"],
         "env": [{"name": name, "value": value} for name, value in _environment(settings).items()],
         "resources": {
-            "requests": {"cpu": cpus, "memory": memory},
-            "limits": {"cpu": cpus, "memory": memory},
+            # A picture gets a whole CPU when there is one, and a worker that waits keeps none from others.
+            # Memory cannot be shared like that: what is requested is what there is.
+            "requests": {"cpu": f"{millicores}m", "memory": memory},
+            "limits": {"cpu": str(settings.worker_renderers), "memory": memory},
         },
         "securityContext": {
             "allowPrivilegeEscalation": False,

@@ -1,5 +1,6 @@
 """What the chart makes of its values: for each way to install it that `ci/*-values.yaml` shows."""
 
+import json
 import re
 from base64 import b64decode
 from collections.abc import Callable, Iterator
@@ -233,6 +234,12 @@ def test_every_setting_of_api_and_operator_can_be_set(render: Any) -> None:
     }
     assert documented("AO") - settable - wired == set()
     assert settable & wired == set()
+
+
+def test_presets_arrive_as_json(render: Any) -> None:
+    presets = json.loads(set_variables(render("tenants-values.yaml"))["THUMBNAILS_PRESETS"])
+    assert presets["card"] == {"width": 320, "format": "webp"}
+    assert [output["name"] for output in presets["all"]] == ["small", "large"]
 
 
 def test_numbers_arrive_as_they_were_written(render: Any) -> None:

@@ -138,9 +138,11 @@ data:
 THUMBNAILS_{{ regexReplaceAll "([A-Z])" . "_${1}" | upper }}
 {{- end }}
 
-{{/* A number as it was written: YAML makes 134217728 a float, whose text would be 1.34217728e+08. */}}
+{{/* A number as it was written: YAML makes 134217728 a float, whose text would be 1.34217728e+08. JSON of a map. */}}
 {{- define "thumbnails.text" -}}
-{{- if and (kindIs "float64" .) (eq . (floor .)) -}}
+{{- if kindIs "map" . -}}
+{{- toJson . -}}
+{{- else if and (kindIs "float64" .) (eq . (floor .)) -}}
 {{- int64 . -}}
 {{- else -}}
 {{- . -}}

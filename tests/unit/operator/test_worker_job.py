@@ -8,6 +8,7 @@ SETTINGS = OperatorSettings(
     worker_image="registry.example/worker:1",
     worker_memory_mib=300,
     worker_renderers=2,
+    worker_cpu_request_millicores=300,
     worker_labels={"kueue.x-k8s.io/queue-name": "pictures"},
     exchange_url="http://exchange:1234",
 )
@@ -57,7 +58,10 @@ def test_the_only_token_is_for_the_exchange_alone() -> None:
 
 def test_resources_and_everything_a_worker_needs_to_know() -> None:
     assert CONTAINER["command"] == ["python", "-m", "thumbnails_worker"]
-    assert CONTAINER["resources"]["limits"] == {"cpu": "2", "memory": "300Mi"}
+    assert CONTAINER["resources"] == {
+        "requests": {"cpu": "600m", "memory": "300Mi"},
+        "limits": {"cpu": "2", "memory": "300Mi"},
+    }
     assert {
         "PYTHONSAFEPATH": "1",
         "THUMBNAILS_EXCHANGE_URL": "http://exchange:1234",
