@@ -3,7 +3,7 @@
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import pyvips
@@ -36,13 +36,13 @@ def compare(one: Seen, other: Seen) -> Difference:
     assert one.shape == other.shape, f"{one.shape[1::-1]} and {other.shape[1::-1]} pixels"
     by_channel = np.abs(one - other)
     by_pixel = np.maximum(by_channel[..., :3].mean(axis=-1), by_channel[..., 3])
-    height, width = by_pixel.shape
-    tiles = [
-        by_pixel[y : y + _TILE, x : x + _TILE].mean()
-        for y in range(0, height, _TILE)
-        for x in range(0, width, _TILE)
-    ]
-    return Difference(round(float(by_pixel.mean()), 2), round(float(max(tiles)), 2))
+    rows, columns = (range(0, length, _TILE) for length in by_pixel.shape)
+    sums = np.add.reduceat(np.add.reduceat(by_pixel, rows, axis=0), columns, axis=1)
+    heights, widths = (
+        np.diff([*edges, length]) for edges, length in zip((rows, columns), by_pixel.shape, strict=True)
+    )
+    worst = (sums / np.outer(heights, widths)).max()
+    return Difference(round(float(by_pixel.mean()), 2), round(float(worst), 2))
 
 
 def of_pillow(image: Image.Image) -> Seen:
@@ -72,10 +72,13 @@ def scaled(pixels: Pixels, size: tuple[int, int]) -> Seen:
 
 def by_vips(data: bytes, size: tuple[int, int]) -> Seen:
     """The (first) picture of the file at thumbnail size, by libvips alone: orientation, colours, pixels."""
-    image = pyvips.Image.thumbnail_buffer(
-        data, size[0], height=size[1], size="force", output_profile="srgb", intent="perceptual"
-    )
-    return _of_vips(image)
+    return thumbnail_by_vips(data, size[0], height=size[1], size="force")
+
+
+def thumbnail_by_vips(data: bytes, width: int, **options: Any) -> Seen:
+    """The same with libvips' own options of `vips_thumbnail`."""
+    colours = {"output_profile": "srgb", "intent": "perceptual"}
+    return _of_vips(pyvips.Image.thumbnail_buffer(data, width, **colours, **options))
 
 
 def frames_by_vips(data: bytes, size: tuple[int, int]) -> list[Seen]:
