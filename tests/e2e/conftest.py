@@ -12,6 +12,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -33,6 +34,7 @@ RECEIVER = Path(__file__).parent / "receiver.py"
 RELEASE = "thumbnails"
 PATIENCE_SECONDS = 180.0
 FINISHED = {"complete", "failed", "cancelled"}
+KEYS = "import sys; from thumbnails_api.cli import main; sys.exit(main())"  # the command thumbnails-api
 CRD = "thumbnailjobs.thumbnails.dev"
 Document = dict[str, Any]
 
@@ -67,7 +69,7 @@ class Tools:
     """kubectl and helm, for one cluster."""
 
     def __init__(self, kubeconfig: str) -> None:
-        self._environment = {**os.environ, "KUBECONFIG": kubeconfig}
+        self.environment = {**os.environ, "KUBECONFIG": kubeconfig}
         self._binaries = {}
         for name in ("kubectl", "helm"):
             found = os.environ.get(f"THUMBNAILS_TEST_{name.upper()}") or shutil.which(name)
@@ -83,7 +85,7 @@ class Tools:
             capture_output=True,
             text=True,
             timeout=2 * PATIENCE_SECONDS,
-            env=self._environment,
+            env=self.environment,
             check=False,
         )
         assert done.returncode == 0, f"{tool} {' '.join(arguments)}: {done.stderr}"
@@ -97,7 +99,7 @@ class Tools:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=self._environment,
+            env=self.environment,
         )
 
 
@@ -256,6 +258,22 @@ class Installation:
                 *("helm", "upgrade", RELEASE, str(CHART), "--namespace", self.namespace),
                 *("--reuse-values", "--values", file.name, "--wait", "--timeout", "3m"),
             )
+
+    def new_key(self, account: str) -> str:
+        """A new API key, made as an administrator makes one, from outside the cluster."""
+        made = subprocess.run(
+            [sys.executable, "-c", KEYS, "keys", "create", "--account", account],
+            env={
+                **self.tools.environment,
+                "THUMBNAILS_NAMESPACE": self.namespace,
+                "THUMBNAILS_API_KEYS_SECRET": f"{RELEASE}-api-keys",
+            },
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=True,
+        )
+        return next(word for word in made.stdout.split() if word.startswith("tn_"))
 
     # ---- the API ----
 

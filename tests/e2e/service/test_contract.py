@@ -1,4 +1,4 @@
-"""The REST contract on a cluster: what a client of the single-process service knows, and what goes beyond it."""
+"""The REST contract on a cluster: what clients of the single-process service know, and more."""
 
 import io
 from collections.abc import Callable
@@ -125,9 +125,7 @@ def test_equal_uploads_are_rendered_once(installation: Any, photo: Photo) -> Non
 
 
 def test_an_account_sees_its_own_jobs_only(installation: Any, photo: Photo, eventually: Any) -> None:
-    pod = installation.pods("api")[0]["metadata"]["name"]
-    made = installation.kubectl("exec", pod, "--", "thumbnails-api", "keys", "create", "--account", "rival")
-    key = next(word for word in made.split() if word.startswith("tn_"))
+    key = installation.new_key("rival")
     job = installation.post(photo()).json()["id"]
     installation.wait_job(job)
 

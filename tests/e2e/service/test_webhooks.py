@@ -54,8 +54,8 @@ def test_a_job_of_kubectl_signs_with_the_secret_that_it_names(installation: Any,
     assert Webhook(secret).verify(delivery.body, dict(delivery.headers))["data"]["jobId"] == "signed"
 
 
-def test_addresses_within_the_cluster_are_forbidden(installation: Any, photo: Photo) -> None:
-    job = installation.post(photo(), webhookUrl="http://kubernetes.default.svc/hook").json()["id"]
+def test_addresses_that_are_nobody_s_business_are_forbidden(installation: Any, photo: Photo) -> None:
+    job = installation.post(photo(), webhookUrl="http://169.254.169.254/hook").json()["id"]
     installation.kubectl(
         "wait",
         "--for=jsonpath={.status.conditions[?(@.type=='WebhookDelivered')].reason}=ForbiddenAddress",
