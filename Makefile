@@ -8,7 +8,7 @@ TEST_JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 
 .PHONY: help
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## start the whole service on http://localhost:3000 (PORT=... THUMBNAILS_DATA=... to change)
@@ -56,6 +56,11 @@ cluster-down: ## end it, and leave nothing behind
 .PHONY: images
 images: ## build the container images and load them into the cluster
 	@python3 hack/cluster images
+
+.PHONY: e2e
+e2e: ## run the end-to-end tests on the cluster of KUBECONFIG, or on that of `make cluster images` (ARGS=... for pytest)
+	@./hack/venv.sh dev
+	@./hack/e2e.sh $(ARGS)
 
 .PHONY: docs
 docs: ## write docs/errors.md and docs/formats.md anew
