@@ -40,7 +40,8 @@ A format is decided by a file's first bytes, never by its name or its declared t
 - **Transparency** is kept where the format can, or laid on `background` (white without one).
 - **Metadata** (place, camera, texts, thumbnails) is not written, unless `metadata: keep` asks for EXIF.
 - **Damaged files**: one that lacks pixels fails with `CorruptSource` instead of becoming half a
-  picture. One whose metadata alone is damaged, or that has something behind its end, is rendered.
+  picture; with `THUMBNAILS_RENDER_TRUNCATED` set, what is there of it is rendered. One whose metadata
+  alone is damaged, or that has something behind its end, is rendered.
 """
 
 _ATTENTION: Final = """\
@@ -92,11 +93,23 @@ _LIMIT_ROWS: Final = {
         "by the structure",
         "a JPEG decoder goes through the picture for each scan, even an empty one",
     ),
+    "parts": (
+        "MAX_PARTS",
+        "SourceTooLarge",
+        "by the structure",
+        "chunks, strips, tiles and blocks of a file: each costs time, however little it holds",
+    ),
     "output_side": (
         "MAX_OUTPUT_SIDE",
         "OutputTooLarge",
         "by the header",
         "width or height of a thumbnail: memory",
+    ),
+    "output_pixels": (
+        "MAX_OUTPUT_PIXELS",
+        "OutputTooLarge",
+        "by the header",
+        "of a thumbnail with all its frames: the time of writing it",
     ),
     "cpu_seconds": (
         "RENDER_CPU_SECONDS",
@@ -166,6 +179,8 @@ def _limits() -> Iterator[str]:
     yield "| --- | --- | --- | --- | --- |"
     limits = Limits()
     for name in Limits.__slots__:
+        if name == "render_truncated":  # no limit: said in words above
+            continue
         setting, reason, checked, why = _LIMIT_ROWS[name]
         yield f"| `THUMBNAILS_{setting}` | {getattr(limits, name):,} | `{reason}` | {checked} | {why} |"
 

@@ -300,6 +300,7 @@ def _shows_small_frames() -> list[Pixels]:
 _kind: Final = kinds_of("PNG", shows=still(scene.colour), out="PNG RGB")
 
 _NO_APNG: Final = "libvips reads the first picture alone."
+_SCALED: Final = "Scaled in proportion to light, as the file stores it."
 _NO_GAMMA: Final = "libvips does not look at gAMA and cHRM."
 _ANIMATED: Final[dict[str, Any]] = {"differs": _NO_APNG, "out": "PNG RGB"}
 _GREY: Final[dict[str, Any]] = {"shows": still(scene.grey), "out": "PNG L"}
@@ -367,6 +368,7 @@ KINDS: Final = (
         lambda: write_palette(*scene.palette(64), 8, _fading(64) + bytes(236)),
         shows=lambda: [_faded(64)],
         out="PNG RGBA",
+        differs="What is too much is left out; libvips leaves out all of it.",
     ),
     _kind(
         "palette short tRNS",
@@ -440,7 +442,14 @@ KINDS: Final = (
         lambda: write(scene.colour(), before=[chunk(b"gAMA", struct.pack(">I", 45_455))]),
         within=(2.0, 8.0),
     ),
-    _kind("gAMA 1.0", "samples in proportion to light", given(_with_gamma, 1.0), differs=_NO_GAMMA),
+    _kind(
+        "gAMA 1.0",
+        "samples in proportion to light",
+        given(_with_gamma, 1.0),
+        differs=_NO_GAMMA,
+        within=(4.0, 15.0),
+        note=_SCALED,
+    ),
     _kind("gAMA 1/1.8", "samples of old screens", given(_with_gamma, 1 / 1.8), differs=_NO_GAMMA),
     _kind(
         "gAMA and sRGB",
@@ -500,7 +509,7 @@ KINDS: Final = (
         ),
         **_GREY,
         within=(2.5, 15.0),
-        note="Scaled in proportion to light, as the file stores it.",
+        note=_SCALED,
     ),
     _kind(
         "iCCP of another kind",

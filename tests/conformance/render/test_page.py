@@ -1,5 +1,7 @@
 """docs/formats.md says what the table says, and keeps what was measured."""
 
+import re
+
 from hack.formats.page import PAGE, page
 from hack.formats.table import KINDS
 
@@ -7,6 +9,12 @@ from hack.formats.table import KINDS
 def test_the_page_of_formats_is_made_from_the_table() -> None:
     text = PAGE.read_text("utf-8")
     assert text == page(text), "run make docs"
+
+
+def test_settings_that_are_named_are_those_of_the_page_of_settings() -> None:
+    known = (PAGE.parent / "settings.md").read_text("utf-8")
+    for name in re.findall(r"THUMBNAILS_\w+", PAGE.read_text("utf-8")):
+        assert f"`{name}`" in known, name
 
 
 def test_what_was_measured_is_kept() -> None:
