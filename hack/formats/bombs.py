@@ -125,6 +125,30 @@ def _tiff_of_deflate(width: int, height: int) -> bytes:
     return data + strip
 
 
+def _tiff_of_strips(strips: int) -> bytes:
+    """A strip for each row, all of them at the same place."""
+    page = tiff.Page(np.zeros((1, 8, 1), np.uint8), tiff.BLACK_IS_ZERO, tags={
+        257: (4, [strips]), 278: (4, [1]), 273: (4, [8] * strips), 279: (4, [8] * strips),
+    })  # fmt: skip
+    return tiff.write(page)
+
+
+def _with_comments(count: int) -> bytes:
+    """A GIF with so many empty comments before its picture."""
+    frame = gif.Frame(np.zeros((8, 8), np.uint8))
+    return gif.write([frame], np.zeros((2, 3), np.uint8), (8, 8), extra=b"!\xfe\0" * count)
+
+
+def _jpeg_of_segments(count: int) -> bytes:
+    return jpeg.insert(jpeg.write(scene.colour()), jpeg.segment(0xFE, b"") * count)
+
+
+def _webp_of_chunks(count: int) -> bytes:
+    data = webp.with_metadata(scene.colour())
+    parts = [webp.chunk(name, content) for name, content in webp.chunks(data)]
+    return webp.riff(parts[0], *[webp.chunk(b"huh?", b"")] * count, *parts[1:])
+
+
 def _tiff_with_a_loop() -> bytes:
     """A directory whose next one, EXIF and sub-directory are itself."""
     page = tiff.Page(scene.colour(), tiff.RGB, tags={330: (4, [0]), 34_665: (4, [0]), 34_853: (4, [0])})
@@ -241,4 +265,24 @@ BOMBS: Final = (
     ),
     Bomb("TIFF that loops", "directories that point to themselves", _tiff_with_a_loop, ""),
     Bomb("TIFF of 65,535 tags", "a megabyte each", _tiff_with_many_tags, ""),
+    Bomb("PNG of 500,000 chunks", "empty ones", lambda: _small_png(png.chunk(b"voId") * 500_000), ""),
+    Bomb("JPEG of 500,000 segments", "empty comments", lambda: _jpeg_of_segments(500_000), ""),
+    Bomb("WebP of 500,000 chunks", "empty ones", lambda: _webp_of_chunks(500_000), ""),
+    Bomb("GIF of 2,000,000 comments", "empty ones", lambda: _with_comments(2_000_000), ""),
+    Bomb("TIFF of 1,000,000 strips", "a row each, all at one place", lambda: _tiff_of_strips(1_000_000), ""),
+    Bomb(
+        "GIF of 1,000 frames", "a pixel each, on a megapixel", lambda: _gif_of_frames(1_000, 1_000, 1_000), ""
+    ),
+    Bomb(
+        "APNG of 1,000 frames",
+        "a pixel each, on a megapixel",
+        lambda: _apng_of_frames(1_000, 1_000, 1_000),
+        "",
+    ),
+    Bomb(
+        "WebP of 1,000 frames",
+        "a pixel each, on a megapixel",
+        lambda: _webp_of_frames(1_000, 1_000, 1_000),
+        "",
+    ),
 )
