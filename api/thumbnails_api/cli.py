@@ -27,11 +27,12 @@ from .keys import (
     revoke,
 )
 from .keys_directory import DirectoryKeyStore
-from .keys_settings import DEFAULT_SECRET, KeySettings
+from .keys_settings import DATA_FOLDER_KEYS, DEFAULT_SECRET, KeySettings
 from .keys_store import KeyStore, KeyStoreUnavailable
+from .scopes import ALL_SCOPES, Scope
 
 FAILED: Final = 1
-_COLUMNS: Final = ("ID", "ACCOUNT", "NAMESPACE", "CREATED", "REVOKED", "NAME")
+_COLUMNS: Final = ("ID", "ACCOUNT", "NAMESPACE", "SCOPES", "CREATED", "REVOKED", "NAME")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         store = _open_store(options, settings, namespace)
         command = Command(store, namespace, output=sys.stdout, messages=sys.stderr)
         if options.command == "create":
-            command.create(options.account, namespace=options.namespace, name=options.name)
+            scopes = frozenset(options.scope or ALL_SCOPES)
+            command.create(options.account, namespace=options.namespace, name=options.name, scopes=scopes)
         elif options.command == "list":
             command.list()
         else:
@@ -68,10 +70,17 @@ class Command:
     messages: TextIO
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
-    def create(self, account: str, *, namespace: str | None = None, name: str = "") -> None:
+    def create(
+        self,
+        account: str,
+        *,
+        namespace: str | None = None,
+        name: str = "",
+        scopes: frozenset[Scope] = ALL_SCOPES,
+    ) -> None:
         """Make a key, and print it: alone on a line, and only now. Raises ApiKeyError."""
         key_id, key = new_key(secrets.choice)
-        record = ApiKey(key_id, account, digest_of(key), namespace, name, created_at=self.now)
+        record = ApiKey(key_id, account, digest_of(key), namespace, name, created_at=self.now, scopes=scopes)
         self.store.update(
             lambda existing: issue(record, existing.values(), service_namespace=self.service_namespace)
         )
@@ -105,7 +114,8 @@ def _row(key: ApiKey, service_namespace: str) -> tuple[str, ...]:
     # Others may write entries, and a terminal obeys control characters.
     name = "".join(char if char.isprintable() else "?" for char in key.name)
     namespace = key.namespace or service_namespace
-    return (key.id, key.account, namespace, _time(key.created_at), _time(key.revoked_at), name)
+    scopes = ",".join(sorted(key.scopes))
+    return (key.id, key.account, namespace, scopes, _time(key.created_at), _time(key.revoked_at), name)
 
 
 def _time(moment: datetime | None) -> str:
@@ -114,7 +124,14 @@ def _time(moment: datetime | None) -> str:
 
 def _open_store(options: argparse.Namespace, settings: KeySettings, namespace: str) -> KeyStore:
     """What the options name, else what the environment does, else the Secret of the usual name."""
-    directory = options.directory or (None if options.secret else settings.directory)
+    directory = options.directory
+    data = options.data
+    if directory is data is options.secret is None:
+        directory = settings.directory
+        if not settings.configured:
+            data = Path(os.environ["THUMBNAILS_DATA"]) if os.environ.get("THUMBNAILS_DATA") else None
+    if data is not None:
+        directory = data / DATA_FOLDER_KEYS
     if directory is not None:
         return DirectoryKeyStore(directory)
     try:
@@ -132,6 +149,12 @@ def _parser() -> argparse.ArgumentParser:
     either = where.add_mutually_exclusive_group()
     either.add_argument("--secret", metavar="NAME", help=f"a Secret (default: {DEFAULT_SECRET})")
     either.add_argument("--directory", metavar="DIR", type=Path, help="a directory in place of a Secret")
+    either.add_argument(
+        "--data",
+        metavar="DIR",
+        type=Path,
+        help="the data folder of a service without Kubernetes (default: THUMBNAILS_DATA, where it is set)",
+    )
     where.add_argument(
         "--secret-namespace",
         metavar="NS",
@@ -152,6 +175,14 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("--name", default="", type=_name, help="what the key is for, to people")
     create.add_argument(
         "--namespace", metavar="NS", type=_label, help="of the account's jobs (default: the service's own)"
+    )
+    create.add_argument(
+        "--scope",
+        action="append",
+        type=Scope,
+        choices=tuple(Scope),
+        metavar="SCOPE",
+        help="what the key allows: read or write (default: both)",
     )
     commands.add_parser("list", parents=[place], help="show all keys", description="Show all keys.")
     revoking = commands.add_parser(

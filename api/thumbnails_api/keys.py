@@ -9,6 +9,7 @@ Secret, or a file in a directory, that has the key id for a name and holds one J
      "hash": "sha256:<64 lower-case hex digits of the SHA-256 of the key's ASCII bytes>",
      "namespace": "thumbnails",              optional: where the account's jobs live; else the service's own
      "name": "the web shop's backend",       optional: for people
+     "scopes": ["read"],                     optional: of "read" and "write" at least one; else both
      "createdAt": "2026-11-24T05:45:54Z",    optional
      "revokedAt": "2026-11-25T05:45:54Z"}    optional: the key is of no use any more
 
@@ -30,6 +31,8 @@ from typing import Any, Final, Self
 from thumbnails_contract.names import is_label_name
 from thumbnails_contract.timestamps import format_time, parse_time
 
+from .scopes import ALL_SCOPES, Scope
+
 KEY_ID_LENGTH: Final = 12
 SECRET_LENGTH: Final = 43
 MAX_NAME_LENGTH: Final = 200
@@ -42,7 +45,9 @@ _SECRET_ALPHABET: Final = _LOWER.upper() + _LOWER + _DIGITS
 _ID: Final = re.compile(rf"[a-z0-9]{{{KEY_ID_LENGTH}}}")
 _KEY: Final = re.compile(rf"tn_([a-z0-9]{{{KEY_ID_LENGTH}}})_[A-Za-z0-9]{{{SECRET_LENGTH}}}")
 _HASH: Final = re.compile(r"sha256:([0-9a-f]{64})")
-_MEMBERS: Final = frozenset({"version", "account", "hash", "namespace", "name", "createdAt", "revokedAt"})
+_MEMBERS: Final = frozenset(
+    {"version", "account", "hash", "namespace", "name", "scopes", "createdAt", "revokedAt"}
+)
 
 
 class ApiKeyError(Exception):
@@ -76,6 +81,7 @@ class ApiKey:
     name: str = ""
     created_at: datetime | None = None
     revoked_at: datetime | None = None
+    scopes: frozenset[Scope] = ALL_SCOPES
 
     @classmethod
     def parse(cls, key_id: str, entry: bytes) -> Self:
@@ -105,6 +111,7 @@ class ApiKey:
             name=_text(document, "name") or "",
             created_at=_time(document, "createdAt"),
             revoked_at=_time(document, "revokedAt"),
+            scopes=_scopes(document),
         )
 
     def to_entry(self) -> bytes:
@@ -115,6 +122,7 @@ class ApiKey:
             "hash": f"sha256:{self.digest.hex()}",
             "namespace": self.namespace,
             "name": self.name or None,
+            "scopes": None if self.scopes == ALL_SCOPES else sorted(self.scopes),
             "createdAt": format_time(self.created_at) if self.created_at else None,
             "revokedAt": format_time(self.revoked_at) if self.revoked_at else None,
         }
@@ -183,6 +191,18 @@ def _text(document: Mapping[str, Any], member: str) -> str | None:
     if value is not None and (not isinstance(value, str) or len(value) > MAX_NAME_LENGTH):
         raise InvalidKeyEntry(f"has a member {member} that is no short text")
     return value
+
+
+def _scopes(document: Mapping[str, Any]) -> frozenset[Scope]:
+    if "scopes" not in document:
+        return ALL_SCOPES
+    try:
+        scopes = frozenset(Scope(word) for word in document["scopes"])
+    except (TypeError, ValueError):
+        scopes = frozenset()
+    if not scopes or not isinstance(document["scopes"], list):
+        raise InvalidKeyEntry("has a member scopes that is no list of read and write")
+    return scopes
 
 
 def _time(document: Mapping[str, Any], member: str) -> datetime | None:

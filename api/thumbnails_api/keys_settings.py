@@ -9,6 +9,8 @@ from thumbnails_contract.environment import Environment, InvalidSetting, shown
 from thumbnails_contract.names import DEFAULT_NAMESPACE, is_job_name, is_label_name
 
 DEFAULT_SECRET: Final = "thumbnails-api-keys"  # noqa: S105 - the name of it
+DATA_FOLDER_KEYS: Final = "api-keys"
+"""The directory of keys in the data folder of a service without Kubernetes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping
 from typing import Final
 
-from .accounts import Caller, Credential
+from .accounts import Access, Caller, Credential
 from .keys import ApiKey, parse_entries
 from .keys_store import KeyStore, KeyStoreUnavailable
 
@@ -74,7 +74,8 @@ class KeyWatch:
         log.info("%d API keys are valid", len(self._by_id))
 
     def _credential(self, key: ApiKey) -> Credential:
-        return Credential(key.digest, Caller(key.namespace or self._service_namespace, key.account))
+        caller = Caller(key.namespace or self._service_namespace, key.account)
+        return Credential(key.digest, Access(caller, key.scopes))
 
     def _tell_away(self, what: str) -> None:
         if not self._is_away:

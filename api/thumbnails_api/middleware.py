@@ -67,12 +67,15 @@ class OriginGuard:
 
 
 class Authentication:
-    """Finds out whose request it is: `req.context.caller`."""
+    """Finds out whose request it is: `req.context.access`, and `req.context.caller` for short."""
 
     def __init__(self, authenticator: Authenticator) -> None:
         self._authenticator = authenticator
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
-        """Raise what the authenticator raises for nobody's credentials."""
-        if req.path not in PROBE_PATHS and not _PAGE_PATHS.fullmatch(req.path):
-            req.context.caller = self._authenticator.authenticate(req.get_header("Authorization"))
+        """Raise what the authenticator raises for nobody's credentials, and InsufficientScope."""
+        if req.path in PROBE_PATHS or _PAGE_PATHS.fullmatch(req.path):
+            return
+        access = self._authenticator.authenticate(req.get_header("Authorization"))
+        access.check(req.method)
+        req.context.access, req.context.caller = access, access.caller

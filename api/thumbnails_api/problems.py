@@ -14,6 +14,7 @@ import falcon
 from thumbnails_common.jobstore import JobStoreError
 from thumbnails_common.objectstore import NoSuchObject, ObjectExists
 from thumbnails_contract.errors import (
+    InsufficientScope,
     InvalidRequest,
     MethodNotAllowed,
     NotFound,
@@ -57,6 +58,10 @@ def problem_headers(error: ThumbnailsError) -> list[tuple[str, str]]:
     headers = [("Cache-Control", "no-store")]
     if error.status == Unauthorized.status:
         headers.append(("WWW-Authenticate", CHALLENGE))
+    if isinstance(error, InsufficientScope):
+        # RFC 6750 section 3.1
+        challenge = f'{CHALLENGE}, error="insufficient_scope", scope="{error.scope}"'
+        headers.append(("WWW-Authenticate", challenge))
     if error.retry_after_seconds is not None:
         headers.append(("Retry-After", str(error.retry_after_seconds)))
     return headers

@@ -30,7 +30,7 @@ class ProcessSettings:
     def from_environment(cls, env: Mapping[str, str], *, requires_login: bool) -> Self:
         """From `PORT` and `THUMBNAILS_*`. Raises InvalidSetting, also for an open door without a login."""
         read, defaults = Environment(env), cls()
-        host = read.value("THUMBNAILS_HOST", defaults.host, _host)
+        host = read.value("THUMBNAILS_HOST", defaults.host, read_host)
         if not requires_login and not ipaddress.ip_address(host).is_loopback:
             raise InvalidSetting(
                 f"THUMBNAILS_HOST: must be a loopback address, not {shown(host)}, unless there are API keys "
@@ -45,7 +45,8 @@ class ProcessSettings:
         )
 
 
-def _host(text: str) -> str:
+def read_host(text: str) -> str:
+    """An IP address from its text, or `localhost`. Raises ValueError."""
     if text == "localhost":
         return _LOCALHOST
     try:

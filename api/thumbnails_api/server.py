@@ -159,7 +159,9 @@ class _RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has n
         if not self.admitted:
             try:
                 if self.authenticator is not None:
-                    self.authenticator.authenticate(self.headers.get("AUTHORIZATION"))
+                    access = self.authenticator.glance(self.headers.get("AUTHORIZATION"))
+                    if access is not None:
+                        access.check(self.command)
             except ThumbnailsError as error:
                 return error
             if not self.spool.has_room(self.content_length):

@@ -72,6 +72,33 @@ class ForbiddenOrigin(ThumbnailsError):
     default_message = "This service has no login, so it answers its own page and local programs only."
 
 
+class Forbidden(ThumbnailsError):
+    """The credentials are valid, and do not allow this (RFC 9110 section 15.5.4)."""
+
+    reason = "Forbidden"
+    title = "The credentials do not allow this"
+    status = 403
+
+
+class InsufficientScope(Forbidden):
+    """The API key, or the rights of the service account, lack the scope `read` or `write` (RFC 6750)."""
+
+    reason = "InsufficientScope"
+    default_message = "The header WWW-Authenticate names the scope that is needed."
+
+    def __init__(self, scope: str = "") -> None:
+        self.scope = scope
+        super().__init__(f"The scope '{scope}' is needed." if scope else "")
+
+
+class InvalidLink(Forbidden):
+    """A signed link with another signature than ours, for something else, or of the past."""
+
+    reason = "InvalidLink"
+    title = "The link is not valid, or not any more"
+    default_message = "Ask whoever gave it to you for a new one."
+
+
 class NotFound(ThumbnailsError):
     """Nothing has that name, or it belongs to somebody else: a client cannot tell which."""
 
@@ -156,6 +183,43 @@ class QuotaExceeded(ThumbnailsError):
     status = 429
     retryable = True
     default_message = "Wait until earlier jobs are gone, or ask for a larger quota."
+
+
+class RateLimited(ThumbnailsError):
+    """More requests than the account, or more failed logins than an address, has in a period (RFC 6585)."""
+
+    reason = "RateLimited"
+    title = "Too many requests"
+    status = 429
+    retryable = True
+    default_message = "Wait as long as the header Retry-After says."
+
+
+class InvalidIdempotencyKey(InvalidRequest):
+    """An Idempotency-Key that is empty, too long, or has characters other than printable ASCII."""
+
+    reason = "InvalidIdempotencyKey"
+    title = "The Idempotency-Key is not valid"
+    default_message = "Send 1 to 255 printable ASCII characters in double quotes, such as a UUID."
+
+
+class IdempotencyKeyInUse(ThumbnailsError):
+    """The first request with this Idempotency-Key is still under way."""
+
+    reason = "IdempotencyKeyInUse"
+    title = "A request with this Idempotency-Key is under way"
+    status = 409
+    retryable = True
+    default_message = "Send it again in a moment: it will be answered as the first one is."
+
+
+class IdempotencyKeyReused(ThumbnailsError):
+    """The Idempotency-Key came with other pictures or options before."""
+
+    reason = "IdempotencyKeyReused"
+    title = "The Idempotency-Key belongs to another request"
+    status = 422
+    default_message = "Use a new key for each upload; the same key is for the same pictures and options."
 
 
 # ---- what a picture is ---------------------------------------------------------------------

@@ -21,7 +21,7 @@ def main() -> int:
 
     from . import launcher  # noqa: PLC0415
     from .data_folder import open_data_folder  # noqa: PLC0415
-    from .listening import bind_loopback  # noqa: PLC0415
+    from .listening import bind  # noqa: PLC0415
     from .secrets import LocalSigningSecrets  # noqa: PLC0415
     from .settings import LocalSettings  # noqa: PLC0415
     from .sqlite_store import SqliteJobStore  # noqa: PLC0415
@@ -31,7 +31,7 @@ def main() -> int:
         settings = LocalSettings.from_environment(os.environ)
         logs.configure(settings.log, "launcher")
         folder, lock = open_data_folder(settings.data)
-        sockets = bind_loopback(settings.port)
+        sockets = bind(settings.host, settings.port)
         LocalSigningSecrets.load(os.environ, folder.webhook_secret)
         SqliteJobStore(folder.jobs, durable=False).close()  # made here, and of a version that we know
     except (StartError, JobStoreUnavailable) as error:

@@ -8,15 +8,21 @@ import threading
 from pathlib import Path
 from types import FrameType
 
+from thumbnails_api.accounts import KeyAuthenticator
 from thumbnails_api.app import create_app
 from thumbnails_api.job_cache import JobCache
+from thumbnails_api.keys_directory import DirectoryKeyStore
+from thumbnails_api.keys_settings import KeySettings
+from thumbnails_api.keys_watch import KeyWatch
 from thumbnails_api.server import Server
 from thumbnails_api.settings import ApiSettings
 from thumbnails_common.s3 import S3ObjectStore
 from thumbnails_contract import logs
+from thumbnails_contract.names import DEFAULT_NAMESPACE
 
 from .child import LISTEN_FDS, receive_s3_settings, say_ready
 from .data_folder import DataFolder
+from .settings import LocalSettings
 from .sqlite_store import SqliteJobStore
 
 _log = logging.getLogger(__name__)
@@ -26,13 +32,17 @@ def main() -> None:
     """Serve until SIGTERM."""
     settings = ApiSettings.from_environment(os.environ)
     logs.configure(logs.LogSettings.from_environment(os.environ), "api")
+    login = LocalSettings.from_environment(os.environ).login
     folder = DataFolder(Path(os.environ["THUMBNAILS_DATA"]))
     sockets = [socket.socket(fileno=int(number)) for number in os.environ[LISTEN_FDS].split(",")]
     store = SqliteJobStore(folder.jobs, durable=True)
     jobs = JobCache(store)
     jobs.start()
     objects = S3ObjectStore(receive_s3_settings())
-    server = Server(create_app(store, objects, jobs, settings), settings, sockets)
+    keys = _follow_keys(folder) if login else None
+    authenticator = KeyAuthenticator(keys) if keys is not None else None
+    app = create_app(store, objects, jobs, settings, authenticator=authenticator)
+    server = Server(app, settings, sockets, authenticator=authenticator)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         server.stop()
@@ -45,8 +55,18 @@ def main() -> None:
     say_ready()
     server.run()
     jobs.stop()
+    if keys is not None:
+        keys.stop()
     store.close()
     objects.close()
+
+
+def _follow_keys(folder: DataFolder) -> KeyWatch:
+    """The keys in the data folder: as in a cluster, but for where they are."""
+    directory = KeySettings.from_environment(os.environ).directory or folder.api_keys
+    keys = KeyWatch(DirectoryKeyStore(directory), service_namespace=DEFAULT_NAMESPACE)
+    keys.start()
+    return keys
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from thumbnails_api.keys_settings import DATA_FOLDER_KEYS
+
 from .trouble import StartError
 
 _PROBE_BYTES: Final = 8 << 20
@@ -42,6 +44,11 @@ class DataFolder:
     def webhook_secret(self) -> Path:
         """The secret to sign webhooks with, when none is set."""
         return self.root / "webhook-secret"
+
+    @property
+    def api_keys(self) -> Path:
+        """The hashes of API keys, a file each: `thumbnails-api keys` writes them while the service runs."""
+        return self.root / DATA_FOLDER_KEYS
 
     @property
     def generation(self) -> Path:

@@ -8,6 +8,7 @@ with it, however it ends (`leash.py`).
 import asyncio
 import contextlib
 import dataclasses
+import ipaddress
 import json
 import logging
 import signal
@@ -231,7 +232,7 @@ class Launcher:
         await self._api.ready.wait()
         await self._operator.ready.wait()
         port = self._sockets[0].getsockname()[1]
-        url = f"http://localhost:{port}"
+        url = f"http://{_shown_host(self._settings.host)}:{port}"
         try:
             draft = self._folder.endpoint.with_suffix(".new")
             draft.write_text(f"{url}\n", encoding="ascii")
@@ -243,10 +244,12 @@ class Launcher:
             if self._settings.environment.get("THUMBNAILS_WEBHOOK_SECRET")
             else self._folder.webhook_secret
         )
+        login = f"A key: THUMBNAILS_DATA={self._folder.root} thumbnails-api keys create --account default\n"
         seconds = time.monotonic() - self._began
         sys.stdout.write(
             f"Thumbnails is ready on {url} after {seconds:.1f} s.\n"
             f"Data is kept in {self._folder.root}; webhooks are signed with the secret in {signing}.\n"
+            f"{login if self._settings.login else ''}"
             "Ctrl-C ends it.\n"
         )
         sys.stdout.flush()
@@ -270,6 +273,13 @@ def _make_bucket(settings: S3Settings) -> None:
             raise StartError(
                 f"THUMBNAILS_S3_ENDPOINT: the S3 server there cannot be used: {error.message}"
             ) from error
+
+
+def _shown_host(host: str | None) -> str:
+    """What this machine's own programs connect to."""
+    if host is None or ipaddress.ip_address(host).is_unspecified or host == "127.0.0.1":
+        return "localhost"
+    return f"[{host}]" if ":" in host else host
 
 
 def describe(status: int) -> str:

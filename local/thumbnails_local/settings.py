@@ -2,14 +2,17 @@
 
 import base64
 import binascii
+import ipaddress
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
+from thumbnails_api.process_settings import read_host
 from thumbnails_api.settings import ApiSettings
 from thumbnails_common.s3_settings import S3Settings
+from thumbnails_contract.environment import Environment, InvalidSetting
 from thumbnails_contract.logs import LogSettings
 from thumbnails_operator.settings import OperatorSettings
 
@@ -41,6 +44,10 @@ class LocalSettings:
     """What concerns the launcher; `environment` is what its children get, defaults filled in."""
 
     port: int
+    host: str | None
+    """The IP address to listen on; None: loopback, IPv4 and IPv6."""
+    login: bool
+    """Whether API keys are asked for."""
     data: Path
     log: LogSettings
     environment: Mapping[str, str]
@@ -61,8 +68,11 @@ class LocalSettings:
             _checked(S3Settings.from_environment, children)
         if secret := env.get("THUMBNAILS_WEBHOOK_SECRET", "").strip():
             check_webhook_secret(secret)
+        host, login = _checked(_listening, env)
         return cls(
             port=_port(env.get("PORT", "").strip() or "3000"),
+            host=host,
+            login=login,
             data=Path(env.get("THUMBNAILS_DATA", "").strip() or ".data").absolute(),
             log=_checked(LogSettings.from_environment, children),
             environment=children,
@@ -77,6 +87,18 @@ def check_webhook_secret(secret: str) -> None:
         key = b""
     if not secret.startswith(WEBHOOK_SECRET_PREFIX) or len(key) not in _WEBHOOK_SECRET_BYTES:
         raise StartError("THUMBNAILS_WEBHOOK_SECRET: must be whsec_ followed by 24 to 64 bytes in base64")
+
+
+def _listening(env: Mapping[str, str]) -> tuple[str | None, bool]:
+    """Where, and whether with a login. Raises InvalidSetting for an open door without one."""
+    read = Environment(env)
+    login = read.choice("THUMBNAILS_LOGIN", "off", ("off", "on")) == "on"
+    host: str | None = read.value("THUMBNAILS_HOST", None, read_host)
+    if host is not None and not login and not ipaddress.ip_address(host).is_loopback:
+        raise InvalidSetting(
+            f"THUMBNAILS_HOST: must be a loopback address, not {host}, unless THUMBNAILS_LOGIN is on"
+        )
+    return host, login
 
 
 def _checked(read: Callable[[Mapping[str, str]], T], env: Mapping[str, str]) -> T:

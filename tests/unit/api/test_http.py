@@ -207,13 +207,15 @@ def test_a_preflight_is_refused_and_no_answer_allows_other_origins(service: Any,
 
 
 def test_with_a_login_origins_are_not_checked(make_service: Any) -> None:
-    from thumbnails_api.accounts import Caller
+    from thumbnails_api.accounts import Access, Caller
 
     class Login:
         requires_login = True
 
         def authenticate(self, authorization: Any) -> Any:
-            return Caller("thumbnails", "default")
+            return Access(Caller("thumbnails", "default"))
+
+        glance = authenticate
 
         def check(self) -> None:
             pass

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from thumbnails_api.accounts import Caller
+from thumbnails_api.accounts import Access, Caller
 from thumbnails_common.jobstore import ObjectMissing
 from thumbnails_common.tombstone import Tombstone
 from thumbnails_contract.errors import JobStoreUnavailable, ObjectStoreUnavailable
@@ -18,7 +18,9 @@ class ByHeader:
     requires_login = True
 
     def authenticate(self, authorization: Any) -> Any:
-        return Caller("thumbnails", authorization or "default")
+        return Access(Caller("thumbnails", authorization or "default"))
+
+    glance = authenticate
 
     def check(self) -> None:
         pass

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from thumbnails_api.accounts import Caller, Credential, KeyAuthenticator
+from thumbnails_api.accounts import Access, Caller, Credential, KeyAuthenticator
 from thumbnails_api.keys import (
     AccountElsewhere,
     ApiKey,
@@ -27,6 +27,7 @@ from thumbnails_api.keys import (
 from thumbnails_api.keys_settings import KeySettings
 from thumbnails_api.keys_store import KeyStoreUnavailable, StoredEntries
 from thumbnails_api.keys_watch import KeyWatch
+from thumbnails_api.scopes import ALL_SCOPES, Scope
 from thumbnails_contract.environment import InvalidSetting
 from thumbnails_contract.errors import Unauthorized, Unavailable
 from thumbnails_contract.logs import redact
@@ -89,6 +90,7 @@ def test_what_is_stored_is_the_documented_document() -> None:
         replace(RECORD, revoked_at=NOW),
         replace(RECORD, namespace=None, name="", created_at=None),
         replace(RECORD, name="Grüße \ud800"),
+        replace(RECORD, scopes=frozenset({Scope.READ})),
     ],
 )
 def test_a_record_is_read_as_it_was_written(record: ApiKey) -> None:
@@ -123,7 +125,14 @@ def test_other_programs_may_write_the_shortest_document() -> None:
         {"createdAt": "0001-01-01T00:00:00+14:00"},
         {"revokedAt": "yes"},
         {"revokedAt": True},
-        {"scopes": ["read"]},
+        {"scopes": []},
+        {"scopes": ["admin"]},
+        {"scopes": ["read", "admin"]},
+        {"scopes": "read"},
+        {"scopes": None},
+        {"scopes": {"read": True}},
+        {"scopes": [["read"]]},
+        {"rights": ["read"]},
     ],
 )
 def test_an_entry_that_is_not_understood_whole_is_no_key(changes: dict[str, Any]) -> None:
@@ -153,7 +162,7 @@ def test_one_bad_entry_harms_no_other() -> None:
 
 
 def test_no_repr_and_no_log_holds_a_key_or_a_hash() -> None:
-    texts = [repr(RECORD), repr(Credential(RECORD.digest, Caller("n", "a")))]
+    texts = [repr(RECORD), repr(Credential(RECORD.digest, Access(Caller("n", "a"))))]
     texts.append(repr(StoredEntries("1", {ID: RECORD.to_entry()})))
     texts.append(redact(f"GET /?key={KEY} and {KEY!r}"))
     for text in texts:
@@ -161,6 +170,14 @@ def test_no_repr_and_no_log_holds_a_key_or_a_hash() -> None:
         assert repr(RECORD.digest) not in text
         assert KEY[16:] not in text
     assert f"tn_{ID}_" in texts[-1]
+
+
+def test_a_narrow_key_is_none_for_a_version_that_knows_no_scopes_and_a_wide_one_is_as_ever() -> None:
+    assert json.loads(replace(RECORD, scopes=frozenset({Scope.READ})).to_entry())["scopes"] == ["read"]
+    assert "scopes" not in json.loads(RECORD.to_entry())
+    assert RECORD.scopes == ALL_SCOPES
+    both = json.loads(RECORD.to_entry()) | {"scopes": ["write", "read"]}
+    assert ApiKey.parse(ID, json.dumps(both).encode()) == RECORD
 
 
 # ---- decisions ----
@@ -260,14 +277,14 @@ def authenticator(watch: KeyWatch) -> KeyAuthenticator:
 @pytest.mark.parametrize("header", [f"Bearer {KEY}", f"bearer {KEY}", f"BEARER   {KEY}"])
 def test_a_key_is_its_account(authenticator: KeyAuthenticator, header: str) -> None:
     assert authenticator.requires_login
-    assert authenticator.authenticate(header) == Caller("pictures", "shop")
+    assert authenticator.authenticate(header) == Access(Caller("pictures", "shop"))
 
 
 def test_a_key_without_a_namespace_is_of_the_service_s_own(store: MemoryKeyStore) -> None:
     store.entries = {ID: replace(RECORD, namespace=None).to_entry()}
     watch = KeyWatch(store, service_namespace="own")
     watch.refresh()
-    assert KeyAuthenticator(watch).authenticate(f"Bearer {KEY}") == Caller("own", "shop")
+    assert KeyAuthenticator(watch).authenticate(f"Bearer {KEY}") == Access(Caller("own", "shop"))
 
 
 @pytest.mark.parametrize(
@@ -320,7 +337,7 @@ def test_keys_that_are_not_known_yet_are_a_503_and_not_ready(watch: KeyWatch, st
     store.failure = None
     watch.refresh()
     authenticator.check()
-    assert authenticator.authenticate(f"Bearer {KEY}").account == "shop"
+    assert authenticator.authenticate(f"Bearer {KEY}").caller.account == "shop"
 
 
 def test_a_new_key_counts_and_a_revoked_one_does_not(
@@ -330,7 +347,7 @@ def test_a_new_key_counts_and_a_revoked_one_does_not(
     store.entries["zzzzzzzzzzzz"] = ApiKey("zzzzzzzzzzzz", "blog", digest_of(second)).to_entry()
     store.entries[ID] = replace(RECORD, revoked_at=NOW).to_entry()
     watch.refresh()
-    assert authenticator.authenticate(f"Bearer {second}") == Caller("thumbnails", "blog")
+    assert authenticator.authenticate(f"Bearer {second}") == Access(Caller("thumbnails", "blog"))
     with pytest.raises(Unauthorized):
         authenticator.authenticate(f"Bearer {KEY}")
     del store.entries["zzzzzzzzzzzz"]
@@ -350,7 +367,7 @@ def test_known_keys_stay_while_the_store_is_away_which_is_told_once(
     store.failure = failure
     for _ in range(3):
         watch.refresh()
-    assert authenticator.authenticate(f"Bearer {KEY}").account == "shop"
+    assert authenticator.authenticate(f"Bearer {KEY}").caller.account == "shop"
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert KEY not in caplog.text
 
@@ -522,3 +539,49 @@ def _pending() -> Any:
     from thumbnails_contract.status import Status
 
     return Status()
+
+
+# ---- scopes ----
+
+
+@pytest.fixture
+def narrow(make_service: Any) -> Any:
+    """A service with a key that may only read, and one of the same account that may only write."""
+    keys = MemoryKeyStore(
+        replace(RECORD, namespace=None, scopes=frozenset({Scope.READ})),
+        ApiKey("zzzzzzzzzzzz", "shop", digest_of(RIVAL[7:]), scopes=frozenset({Scope.WRITE})),
+    )
+    watch = KeyWatch(keys, service_namespace="thumbnails")
+    watch.refresh()
+    return make_service(authenticator=KeyAuthenticator(watch))
+
+
+READER, WRITER = SHOP, RIVAL
+
+
+def test_a_key_that_may_only_read_changes_nothing(narrow: Any, problem: Any, jpeg: bytes) -> None:
+    job_id = upload(narrow, jpeg, WRITER).json["id"]
+    headers = {"Authorization": READER}
+    for refused in (
+        upload(narrow, jpeg, READER),
+        narrow.request("DELETE", f"/jobs/{job_id}", headers=headers),
+        narrow.request("POST", "/nowhere", headers=headers),
+    ):
+        problem(refused, 403, "InsufficientScope")
+        assert refused.headers["www-authenticate"] == (
+            'Bearer realm="thumbnails", error="insufficient_scope", scope="write"'
+        )
+    assert narrow.get(f"/jobs/{job_id}", headers=headers).json["status"] == "pending"
+    assert narrow.get("/jobs", headers=headers).status_code == 200
+
+
+def test_a_key_that_may_only_write_uploads_and_deletes_and_sees_nothing_else(
+    narrow: Any, problem: Any, jpeg: bytes
+) -> None:
+    job_id = upload(narrow, jpeg, WRITER).json["id"]
+    headers = {"Authorization": WRITER}
+    for path in ("/jobs", f"/jobs/{job_id}", f"/images/{job_id}", f"/thumbnails/{job_id}", "/events"):
+        refused = narrow.get(path, headers=headers)
+        problem(refused, 403, "InsufficientScope")
+        assert 'scope="read"' in refused.headers["www-authenticate"]
+    assert narrow.request("DELETE", f"/jobs/{job_id}", headers=headers).status_code == 204

@@ -73,19 +73,43 @@ def test_list_shows_all_but_hashes(keys: Any, directory: Path) -> None:
     code, out, err = keys("list")
     assert code == 0
     header, *lines = out.splitlines()
-    assert header.split() == ["ID", "ACCOUNT", "NAMESPACE", "CREATED", "REVOKED", "NAME"]
+    assert header.split() == ["ID", "ACCOUNT", "NAMESPACE", "SCOPES", "CREATED", "REVOKED", "NAME"]
     assert [line.split()[:3] for line in lines] == [
         [second[3:15], "blog", "thumbnails"],
         [first[3:15], "shop", "thumbnails"],
         ["yyyyyyyyyyyy", "zoo", "thumbnails"],
     ]
-    assert lines[0].split()[4].endswith("Z")
-    assert lines[1].split()[4] == "-"
+    assert lines[0].split()[5].endswith("Z")
+    assert lines[1].split()[5] == "-"
     assert lines[1].endswith("the web shop")
     assert "\x1b" not in out
     assert "zzzzzzzzzzzz" in err
     assert digest_of(first).hex() not in out + err
     assert first[16:] not in out + err
+
+
+def test_a_key_may_be_for_reading_alone(keys: Any, directory: Path) -> None:
+    for scopes, shown in ((("read",), "read"), (("write", "read"), "read,write"), ((), "read,write")):
+        options = [word for scope in scopes for word in ("--scope", scope)]
+        key = keys("create", "--account", "shop", *options)[1].strip()
+        stored = ApiKey.parse(key[3:15], (directory / key[3:15]).read_bytes())
+        assert ",".join(sorted(stored.scopes)) == shown
+        (line,) = (line for line in keys("list")[1].splitlines() if line.startswith(key[3:15]))
+        assert line.split()[3] == shown
+
+
+def test_a_service_without_kubernetes_has_its_keys_in_its_data_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["keys", "create", "--data", str(tmp_path / "one"), "--account", "shop"]) == 0
+    assert len(list((tmp_path / "one" / "api-keys").iterdir())) == 1
+    monkeypatch.setenv("THUMBNAILS_DATA", str(tmp_path / "two"))
+    assert main(["keys", "create", "--account", "shop"]) == 0
+    assert len(list((tmp_path / "two" / "api-keys").iterdir())) == 1
+    monkeypatch.setenv("THUMBNAILS_API_KEYS_DIR", str(tmp_path / "three"))
+    assert main(["keys", "create", "--account", "shop"]) == 0
+    assert len(list((tmp_path / "three").iterdir())) == 1
+    capsys.readouterr()
 
 
 def test_list_of_a_directory_that_is_not_there_is_empty(keys: Any, directory: Path) -> None:
@@ -103,7 +127,7 @@ def test_a_running_service_takes_new_keys_and_drops_revoked_ones(
     watch.refresh()
     key = keys("create", "--account", "shop")[1].strip()
     watch.refresh()
-    assert authenticator.authenticate(f"Bearer {key}").account == "shop"
+    assert authenticator.authenticate(f"Bearer {key}").caller.account == "shop"
     code, out, err = keys("revoke", key if by_key else key[3:15])
     assert (code, out) == (0, "")
     assert key[16:] not in err

@@ -4,12 +4,12 @@ import socket
 
 import pytest
 
-from thumbnails_local.listening import bind_loopback
+from thumbnails_local.listening import bind
 from thumbnails_local.trouble import StartError
 
 
 def test_any_free_port_on_loopback_alone() -> None:
-    sockets = bind_loopback(0)
+    sockets = bind(None, 0)
     hosts = {listener.getsockname()[0] for listener in sockets}
     assert "127.0.0.1" in hosts
     assert hosts <= {"127.0.0.1", "::1"}
@@ -26,7 +26,7 @@ def test_a_port_in_use() -> None:
         other.listen()
         port = other.getsockname()[1]
         with pytest.raises(StartError, match=rf"port {port} is in use.*PORT="):
-            bind_loopback(port)
+            bind(None, port)
 
 
 def test_a_port_in_use_with_ipv6_only_leaves_nothing_bound() -> None:
@@ -36,7 +36,18 @@ def test_a_port_in_use_with_ipv6_only_leaves_nothing_bound() -> None:
         pytest.skip("there is no IPv6 here")
     port = other.getsockname()[1]
     with pytest.raises(StartError, match=f"port {port} is in use"):
-        bind_loopback(port)
+        bind(None, port)
     other.close()
-    for listener in bind_loopback(port):
+    for listener in bind(None, port):
         listener.close()
+
+
+def test_an_address_is_listened_on_alone() -> None:
+    (listener,) = bind("127.0.0.2", 0)
+    assert listener.getsockname()[0] == "127.0.0.2"
+    listener.close()
+
+
+def test_an_address_of_another_machine_is_named() -> None:
+    with pytest.raises(StartError, match=r"^THUMBNAILS_HOST: 192\.0\.2\.1 is no address of this machine"):
+        bind("192.0.2.1", 0)
