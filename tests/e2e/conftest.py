@@ -483,7 +483,8 @@ def receiver_objects(image: str) -> list[Document]:
             "apiVersion": "v1",
             "kind": "Service",
             "metadata": {"name": "receiver"},
-            "spec": {"selector": labels, "ports": [{"port": 8080}]},
+            # Ready or not: a busy machine is late for probes, and a refused webhook comes again in minutes.
+            "spec": {"selector": labels, "ports": [{"port": 8080}], "publishNotReadyAddresses": True},
         },
     ]
 
