@@ -33,9 +33,12 @@ class Limits:
     frame_pixels: int = 10_000_000  # of the canvas, when there is more than one frame
     total_pixels: int = 1_000_000_000  # frames x canvas of an animation
     scans: int = 100  # of a progressive JPEG
+    parts: int = 100_000  # chunks, strips, tiles, short blocks: what a file is made of
     output_side: int = 4_096
+    output_pixels: int = 250_000_000  # of one thumbnail, all its frames together
     cpu_seconds: int = 60  # of one item in the renderer
     wall_seconds: int = 180  # of one item in the renderer
+    render_truncated: bool = False  # what is there of a damaged file, instead of CorruptSource
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> Self:

@@ -19,7 +19,7 @@ from thumbnails_contract.errors import (
 )
 from thumbnails_contract.spec import Format
 from thumbnails_contract.wire import Limits
-from thumbnails_worker.render import scan
+from thumbnails_worker.render import jpeg
 from thumbnails_worker.render.pipeline import Rendered
 
 Encode = Callable[..., bytes]
@@ -160,12 +160,13 @@ def test_an_animation_that_does_not_fit_as_a_whole_is_refused(encode: Encode, re
         render(data, width=1000, height=1000, available_bytes=10 << 20)
 
 
-def test_scans_of_an_embedded_thumbnail_are_not_counted(encode: Encode) -> None:
+def test_scans_are_those_of_the_picture_and_not_of_what_it_carries(encode: Encode) -> None:
     inner = encode(Image.new("RGB", (16, 16)), "JPEG", progressive=True)
     data = encode(Image.new("RGB", (16, 16)), "JPEG", exif=b"Exif\0\0" + inner)
-    assert scan.count_jpeg_scans(data, 100) == 1
-    assert scan.count_jpeg_scans(inner, 100) > 3
-    assert scan.count_jpeg_scans(inner, 2) == 3
+    assert jpeg.count_scans(data, 3) == 1
+    assert jpeg.count_scans(data + 5 * inner, 3) == 1
+    assert jpeg.count_scans(inner, 100) > 3
+    assert jpeg.count_scans(inner, 2) == 3
 
 
 @pytest.mark.parametrize("source", FORMATS)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from thumbnails_contract.spec import Format
 
-from . import scan
+from . import gif, png, webp
 from .quantize import to_palette
 
 CONTENT_TYPES: Final = {
@@ -146,10 +146,10 @@ def _count_frames(data: bytes, format_: Format, given: int) -> int:
         return 1
     match format_:
         case Format.GIF:
-            return scan.count_gif_frames(data, given)
+            return gif.count_frames(data, given)
         case Format.PNG:
-            return scan.count_png_frames(data)
+            return png.count_frames(data)
         case Format.WEBP:
-            return scan.count_webp_frames(data)
+            return webp.count_frames(data)
         case _:
             return given

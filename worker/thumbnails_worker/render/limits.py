@@ -21,6 +21,7 @@ class Header:
     size: Size  # as stored, of the canvas
     frames: int = 1
     scans: int = 1
+    most_scans: int | None = None  # where fewer make sense than the limit lets through
 
 
 def check_source(header: Header, limits: Limits) -> None:
@@ -31,8 +32,9 @@ def check_source(header: Header, limits: Limits) -> None:
         raise SourceTooLarge(
             f"The picture has {width} x {height} = {pixels} pixels; the limit is {limits.pixels}."
         )
-    if header.scans > limits.scans:
-        raise SourceTooLarge(f"The JPEG has more than {limits.scans} scans; save it with fewer.")
+    most_scans = limits.scans if header.most_scans is None else header.most_scans
+    if header.scans > most_scans:
+        raise SourceTooLarge(f"The JPEG has more than {most_scans} scans; save it with fewer.")
     if header.frames == 1:
         return
     if header.frames > limits.frames:
@@ -49,18 +51,37 @@ def check_source(header: Header, limits: Limits) -> None:
         )
 
 
+def check_parts(parts: Iterable[object], limits: Limits) -> None:
+    """Raise SourceTooLarge when a file has too many parts: each costs time, however little it holds."""
+    for count, _part in enumerate(parts, 1):
+        if count > limits.parts:
+            raise SourceTooLarge(
+                f"The file is made of more than {limits.parts} chunks, strips or tiles; save it with fewer."
+            )
+
+
+def is_enough(needed_bytes: int, available_bytes: int | None) -> bool:
+    """Whether there is so much memory for decoding."""
+    return available_bytes is None or needed_bytes <= available_bytes
+
+
 def check_memory(needed_bytes: int, available_bytes: int | None) -> None:
     """Raise SourceTooLarge when decoding would certainly need more memory than there is."""
-    if available_bytes is not None and needed_bytes > available_bytes:
+    if available_bytes is not None and not is_enough(needed_bytes, available_bytes):
         raise SourceTooLarge(
             f"Decoding the picture needs about {needed_bytes // MIB} MiB of memory;"
             f" a worker has {available_bytes // MIB} MiB for it."
         )
 
 
-def check_output(size: Size, limits: Limits) -> None:
-    """Raise OutputTooLarge when a thumbnail would be over the limit."""
+def check_output(size: Size, frames: int, limits: Limits) -> None:
+    """Raise OutputTooLarge when a thumbnail of so many frames would be over a limit."""
     width, height = size
+    if width * height * frames > limits.output_pixels:
+        raise OutputTooLarge(
+            f"The thumbnail would have {frames} x {width} x {height} pixels;"
+            f" the limit is {limits.output_pixels}. Ask for a smaller one, or for a still picture."
+        )
     if max(width, height) > limits.output_side:
         raise OutputTooLarge(
             f"The thumbnail would measure {width} x {height}; a side may have {limits.output_side} pixels."

@@ -1,5 +1,6 @@
 """Brings what decoders give (Pillow modes) into the four that are resized: L, RGB, RGBA and CMYK."""
 
+from functools import cache
 from typing import Final
 
 from PIL import Image
@@ -13,7 +14,12 @@ GREY_MODES: Final = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16L", 
 
 _LEVELS_16_BIT: Final = 65_535
 _LEVELS_8_BIT: Final = 255
-_16_BIT_TO_8: Final = [round(level / 257) for level in range(_LEVELS_16_BIT + 1)]
+
+
+@cache  # it takes 10 ms, and few pictures need it
+def sixteen_bits_to_8() -> list[int]:
+    """For `Image.point`: the 8-bit level of each 16-bit one."""
+    return [round(level / 257) for level in range(_LEVELS_16_BIT + 1)]
 
 
 def has_alpha(image: Image.Image) -> bool:
@@ -22,10 +28,15 @@ def has_alpha(image: Image.Image) -> bool:
 
 
 def working_bytes(image: Image.Image) -> int:
-    """Bytes a pixel of the converted copy that `to_working` makes; 0 when it makes none."""
-    if image.mode in MODES and not has_alpha(image):
+    """Bytes a pixel of what `to_working` makes beside the picture, at its peak; 0 when it makes nothing."""
+    mode = image.mode
+    if mode == "RGBA" or (mode in MODES and "transparency" not in image.info):
         return 0
-    return 0 if image.mode == "RGBA" else 1 if image.mode in {"1", "I;16", "I"} else 4
+    if mode.startswith("I;16"):
+        return 4 + 1 if "transparency" not in image.info else 4 + 1 + 1 + 4
+    if mode in {"I", "F"}:
+        return 4 + 4 + 1
+    return 1 if mode == "1" and not has_alpha(image) else 4
 
 
 def to_working(image: Image.Image) -> Image.Image:
@@ -34,7 +45,7 @@ def to_working(image: Image.Image) -> Image.Image:
     if mode == "RGBA" or (mode in MODES and "transparency" not in image.info):
         return image
     if mode.startswith("I;16"):
-        return image.convert("I").point(_16_BIT_TO_8, "L")
+        return _from_16_bits(image)
     if mode == "I":
         return _from_integers(image)
     if mode == "F":
@@ -44,13 +55,25 @@ def to_working(image: Image.Image) -> Image.Image:
     return image.convert("L" if mode == "1" else "RGB")
 
 
+def _from_16_bits(image: Image.Image) -> Image.Image:
+    """Of 16-bit grey, one level may be transparent: that very one, and not those that look like it."""
+    wide = image.convert("I")
+    grey = wide.point(sixteen_bits_to_8(), "L")
+    transparent = image.info.get("transparency")
+    if not isinstance(transparent, int):
+        return grey
+    opaque = [_LEVELS_8_BIT] * (_LEVELS_16_BIT + 1)
+    opaque[transparent & _LEVELS_16_BIT] = 0
+    return Image.merge("RGBA", (grey, grey, grey, wide.point(opaque, "L")))
+
+
 def _from_integers(image: Image.Image) -> Image.Image:
     """32-bit integers: 16-bit values as they are meant, larger ones by their own range."""
     _low, high = _extrema(image)
     if high > _LEVELS_16_BIT:
         scaled = image.point(lambda level: level * (_LEVELS_16_BIT / high))
-        return scaled.point(_16_BIT_TO_8, "L")
-    return image.point(_16_BIT_TO_8, "L")
+        return scaled.point(sixteen_bits_to_8(), "L")
+    return image.point(sixteen_bits_to_8(), "L")
 
 
 def _from_floats(image: Image.Image) -> Image.Image:

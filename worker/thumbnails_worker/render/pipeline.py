@@ -116,7 +116,7 @@ def _plan(
     placement = place(displayed, output, anchor_of(output.position))
     format_ = Format(source.value) if wanted.format is Format.AUTO else wanted.format
     animated = frames > 1 and output.animated and format_ in WITH_FRAMES
-    check_output(placement.canvas, limits)
+    check_output(placement.canvas, frames if animated else 1, limits)
     return _Plan(wanted, placement, animated)
 
 
@@ -125,7 +125,8 @@ class _Picture:
 
     def __init__(self, loaded: Image.Image, displayed: Size, orientation: int, resize: Resize) -> None:
         self._icc_profile = loaded.info.get("icc_profile")
-        self._image = to_working(loaded)
+        with decode.decoder_errors():
+            self._image = to_working(loaded)
         self._displayed = displayed
         self._orientation = orientation
         self._resize = resize
