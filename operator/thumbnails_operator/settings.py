@@ -25,7 +25,9 @@ _LIMIT_VARIABLES: Final[Mapping[str, str]] = {
     "frame_pixels": "THUMBNAILS_MAX_FRAME_PIXELS",
     "total_pixels": "THUMBNAILS_MAX_TOTAL_PIXELS",
     "scans": "THUMBNAILS_MAX_SCANS",
+    "parts": "THUMBNAILS_MAX_PARTS",
     "output_side": "THUMBNAILS_MAX_OUTPUT_SIDE",
+    "output_pixels": "THUMBNAILS_MAX_OUTPUT_PIXELS",
     "cpu_seconds": "THUMBNAILS_RENDER_CPU_SECONDS",
     "wall_seconds": "THUMBNAILS_RENDER_WALL_SECONDS",
 }
@@ -101,7 +103,8 @@ class OperatorSettings:
                 **{
                     name: read.integer(variable, getattr(defaults.limits, name), least=1)
                     for name, variable in _LIMIT_VARIABLES.items()
-                }
+                },
+                render_truncated=read.choice("THUMBNAILS_TRUNCATED", "refuse", ("refuse", "render")) == "render",
             ),
             max_workers=read.integer("THUMBNAILS_MAX_WORKERS", defaults.max_workers, least=1),
             min_workers=read.integer("THUMBNAILS_MIN_WORKERS", defaults.min_workers),
