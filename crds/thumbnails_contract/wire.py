@@ -9,6 +9,10 @@ and any answer may name leases to `drop`.
 
 A poll without capacity waits like any other, for a drop or a stop. A delivery has it answered, too:
 what was delivered has made room.
+
+While a request waits, the operator sends a space before its answer again and again: JSON allows that. A
+worker that hears nothing at all for a while hangs up and asks anew, since another operator may lead: its
+connection would stay with the one that is frozen, or on a node that is gone.
 """
 
 from collections.abc import Mapping
@@ -21,6 +25,8 @@ from .status import ErrorFacts, SourceFacts
 
 PROTOCOL_VERSION: Final = 1
 WORK_PATH: Final = "/work"
+HEARTBEAT_SECONDS: Final = 2.0  # between two spaces of the operator
+SILENCE_SECONDS: Final = 6.0  # after which a worker hangs up
 
 
 @dataclass(frozen=True, slots=True)

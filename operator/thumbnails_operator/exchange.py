@@ -1,5 +1,6 @@
 """The HTTP server that workers take their work from: `POST /work` (see wire.py), `GET /healthz`."""
 
+import asyncio
 import json
 import logging
 import time
@@ -9,8 +10,15 @@ from typing import Final, Protocol
 from aiohttp import web
 
 from thumbnails_contract.errors import ThumbnailsError, Unavailable
-from thumbnails_contract.wire import PROTOCOL_VERSION, WORK_PATH, WorkAnswer, WorkRequest
+from thumbnails_contract.wire import (
+    HEARTBEAT_SECONDS,
+    PROTOCOL_VERSION,
+    WORK_PATH,
+    WorkAnswer,
+    WorkRequest,
+)
 
+from .http_server import HttpServer
 from .ports import WorkerIdentifier, WorkerIdentity
 
 logger = logging.getLogger(__name__)
@@ -20,7 +28,7 @@ MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 IDENTITY_SECONDS: Final = 5.0
 MAX_IDENTITIES: Final = 4096
 MAX_TOKEN_LENGTH: Final = 16_384
-SHUTDOWN_SECONDS: Final = 0.5
+KEEPALIVE_SECONDS: Final = 90.0  # longer than a poll, so that a worker keeps its connection
 
 
 class WorkSource(Protocol):
@@ -39,45 +47,28 @@ class Exchange:
         identifier: WorkerIdentifier,
         *,
         monotonic: Callable[[], float] = time.monotonic,
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
         self._source = source
         self._identifier = identifier
         self._monotonic = monotonic
         self._identities: dict[str, tuple[float, WorkerIdentity]] = {}
-        self._runner: web.AppRunner | None = None
+        self._heartbeat_seconds = heartbeat_seconds
+        self._server = HttpServer()
 
     async def start(self, host: str, port: int) -> int:
         """Listen; the port (`port` 0 takes a free one). Raises OSError when it is taken."""
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.router.add_post(WORK_PATH, self._work)
-        app.router.add_get("/healthz", self._healthz)
-        runner = web.AppRunner(
-            app,
-            access_log=None,
-            handler_cancellation=True,
-            shutdown_timeout=SHUTDOWN_SECONDS,
-            keepalive_timeout=90.0,  # longer than a poll, so that a worker keeps its connection
+        return await self._server.start(
+            app, host, port, handler_cancellation=True, keepalive_timeout=KEEPALIVE_SECONDS
         )
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, host, port).start()
-        except OSError:
-            await runner.cleanup()
-            raise
-        self._runner = runner
-        listening: int = runner.addresses[0][1]
-        return listening
 
     async def stop(self) -> None:
         """Close the connections."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        await self._server.stop()
 
-    async def _healthz(self, _request: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
-
-    async def _work(self, request: web.Request) -> web.Response:
+    async def _work(self, request: web.Request) -> web.StreamResponse:
         try:
             worker = await self._identify(request.headers.get("Authorization", ""))
             if worker is None:
@@ -86,14 +77,44 @@ class Exchange:
             work = _parse(body)
             if work is None or work.protocol != PROTOCOL_VERSION:
                 return web.json_response({"error": "not a request of this protocol"}, status=400)
-            answer = await self._source.work(worker, work)
+            return await self._answer(request, asyncio.ensure_future(self._source.work(worker, work)))
         except Unavailable as error:
             seconds = str(error.retry_after_seconds or 1)
             return web.json_response({"error": error.reason}, status=503, headers={"Retry-After": seconds})
         except ThumbnailsError as error:
             logger.warning("a worker's request failed: %s", error.reason)
             return web.json_response({"error": error.reason}, status=error.status)
-        return web.Response(body=json.dumps(answer.to_wire()).encode(), content_type="application/json")
+
+    async def _answer(
+        self, request: web.Request, answering: asyncio.Future[WorkAnswer]
+    ) -> web.StreamResponse:
+        """What `answering` gives. While that takes long, spaces say that this operator is alive (wire.py)."""
+        slow: web.StreamResponse | None = None
+        try:
+            while not (await asyncio.wait((answering,), timeout=self._heartbeat_seconds))[0]:
+                if slow is None:
+                    slow = web.StreamResponse()
+                    slow.content_type = "application/json"
+                    await slow.prepare(request)
+                await slow.write(b" ")
+            body = json.dumps(answering.result().to_wire()).encode()
+            if slow is None:
+                return web.Response(body=body, content_type="application/json")
+            await slow.write_eof(body)
+        except ConnectionError:
+            if slow is None:
+                raise
+            logger.debug("a worker hung up while it waited")
+        except ThumbnailsError as error:
+            if slow is None:
+                raise
+            logger.warning("a worker's request failed: %s", error.reason)
+            slow.force_close()
+            if request.transport is not None:
+                request.transport.abort()  # the status is sent: a broken answer is all that can be said
+        finally:
+            answering.cancel()
+        return slow
 
     async def _identify(self, authorization: str) -> WorkerIdentity | None:
         scheme, _, token = authorization.partition(" ")

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from thumbnails_contract.environment import Environment, InvalidSetting, shown
 from thumbnails_contract.logs import LogSettings
@@ -17,9 +17,8 @@ T = TypeVar("T")
 MIB: Final = 1024 * 1024
 MILLICORES: Final = 1000  # of a CPU
 
-# What an admin may set, by the name of the field of `Limits`.
+# What else an admin may set, by the name of the field of `Limits`.
 _LIMIT_VARIABLES: Final[Mapping[str, str]] = {
-    "source_bytes": "THUMBNAILS_MAX_SOURCE_BYTES",
     "pixels": "THUMBNAILS_MAX_PIXELS",
     "frames": "THUMBNAILS_MAX_FRAMES",
     "frame_pixels": "THUMBNAILS_MAX_FRAME_PIXELS",
@@ -99,13 +98,7 @@ class OperatorSettings:
         read = Environment(env)
         defaults = cls()
         settings = cls(
-            limits=Limits(
-                **{
-                    name: read.integer(variable, getattr(defaults.limits, name), least=1)
-                    for name, variable in _LIMIT_VARIABLES.items()
-                },
-                render_truncated=read.choice("THUMBNAILS_TRUNCATED", "refuse", ("refuse", "render")) == "render",
-            ),
+            limits=_limits(read, defaults.limits),
             max_workers=read.integer("THUMBNAILS_MAX_WORKERS", defaults.max_workers, least=1),
             min_workers=read.integer("THUMBNAILS_MIN_WORKERS", defaults.min_workers),
             home_namespace=read.value("THUMBNAILS_NAMESPACE", defaults.home_namespace, _namespace),
@@ -173,6 +166,18 @@ class OperatorSettings:
         if settings.min_workers > settings.max_workers:
             raise InvalidSetting("THUMBNAILS_MIN_WORKERS: must not be above THUMBNAILS_MAX_WORKERS")
         return settings
+
+
+def _limits(read: Environment, defaults: Limits) -> Limits:
+    upload_bytes = read.integer("THUMBNAILS_MAX_UPLOAD_BYTES", defaults.source_bytes, least=1)
+    limits: dict[str, Any] = {
+        name: read.integer(variable, getattr(defaults, name), least=1)
+        for name, variable in _LIMIT_VARIABLES.items()
+    }
+    # What the API takes can be rendered, unless somebody says otherwise.
+    limits["source_bytes"] = read.integer("THUMBNAILS_MAX_SOURCE_BYTES", upload_bytes, least=1)
+    limits["render_truncated"] = read.choice("THUMBNAILS_TRUNCATED", "refuse", ("refuse", "render")) == "render"
+    return replace(defaults, **limits)
 
 
 def _natural(text: str) -> int:

@@ -7,9 +7,9 @@ from typing import Final
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from thumbnails_contract.wire import WORK_PATH, WorkAnswer, WorkRequest
+from thumbnails_contract.wire import SILENCE_SECONDS, WORK_PATH, WorkAnswer, WorkRequest
 
-_CONNECT_SECONDS: Final = 5.0
+_CONNECT_SECONDS: Final = 2.0
 _OK: Final = 200
 
 
@@ -20,16 +20,18 @@ class ExchangeUnavailable(Exception):
 class Exchange:
     """The client; safe to be used by two threads at once."""
 
-    def __init__(self, url: str, token_file: str | None) -> None:
+    def __init__(self, url: str, token_file: str | None, *, silence_seconds: float = SILENCE_SECONDS) -> None:
         self._url = url.rstrip("/") + WORK_PATH
         self._token_file = Path(token_file) if token_file else None
+        self._silence_seconds = silence_seconds
         self._pool = urllib3.PoolManager(
             num_pools=1, maxsize=2, retries=False, headers={"Content-Type": "application/json"}
         )
 
     def send(self, request: WorkRequest, timeout_seconds: float) -> WorkAnswer:
-        """One request. Raises ExchangeUnavailable."""
+        """One request. Raises ExchangeUnavailable, also once nothing is heard for a while (wire.py)."""
         headers = dict(self._pool.headers)
+        silence_seconds = min(timeout_seconds, self._silence_seconds)
         try:
             if self._token_file is not None:  # read each time: Kubernetes replaces it before it expires
                 headers["Authorization"] = f"Bearer {self._token_file.read_text('utf-8').strip()}"
@@ -39,7 +41,7 @@ class Exchange:
                 self._url,
                 body=body,
                 headers=headers,
-                timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=timeout_seconds),
+                timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=silence_seconds),
                 redirect=False,
             )
             if answer.status != _OK:

@@ -4,6 +4,7 @@ A worker here is what Kubernetes would make of a worker Job, made by hand: a Job
 controller touches, a token that is bound to that pod, and the worker's own program as a process.
 """
 
+import contextlib
 import io
 import json
 import os
@@ -11,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -122,6 +124,46 @@ class Operator:
                 self.process.wait()
 
 
+class Service:
+    """What a Service with one endpoint is: connections that are there stay where they are when it changes."""
+
+    def __init__(self, endpoint: int) -> None:
+        self.endpoint = endpoint  # a port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.exchange_url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:  # closed
+                return
+            threading.Thread(target=self._relay, args=(client,), daemon=True).start()
+
+    def _relay(self, client: socket.socket) -> None:
+        with (
+            client,
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", self.endpoint)) as server,
+        ):
+            back = threading.Thread(target=self._copy, args=(server, client), daemon=True)
+            back.start()
+            self._copy(client, server)
+            back.join()
+
+    def _copy(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        for each in (source, sink):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+
 class World:
     """A namespace with its operators, workers and pictures."""
 
@@ -134,6 +176,7 @@ class World:
         self.leases: Any = client.CoordinationV1Api(cluster.core.api_client)
         self.objects = S3ObjectStore(s3)
         self.operators: list[Operator] = []
+        self._services: list[Service] = []
         self._workers: list[subprocess.Popen[bytes]] = []
         kept = {name: value for name, value in os.environ.items() if not name.startswith("THUMBNAILS_")}
         self._environment = {
@@ -160,6 +203,12 @@ class World:
         operator = self.start_operator(name, **environment)
         eventually(operator.leads, "the operator leads")
         return operator
+
+    def start_service(self, operator: Operator) -> Service:
+        """A Service in front of this operator, until a test says that it is another one."""
+        service = Service(operator.exchange_port)
+        self._services.append(service)
+        return service
 
     def lease(self) -> Document:
         lease = self.leases.read_namespaced_lease("thumbnails-operator", self.namespace)
@@ -230,7 +279,7 @@ class World:
         token: str = review.status.token
         return token
 
-    def start_worker(self, operator: Operator, name: str) -> None:
+    def start_worker(self, operator: Operator | Service, name: str) -> None:
         """A worker that works."""
         uid = self.make_worker(name)
         token_file = self.folder / f"{name}.token"
@@ -246,6 +295,7 @@ class World:
                     env={
                         **{name: value for name, value in os.environ.items() if not name.startswith("THUMB")},
                         "THUMBNAILS_EXCHANGE_URL": operator.exchange_url,
+                        "THUMBNAILS_LOG_FORMAT": "text",
                         "THUMBNAILS_EXCHANGE_TOKEN_FILE": str(token_file),
                     },
                 )
@@ -293,6 +343,8 @@ class World:
         for worker in self._workers:
             worker.kill()
             worker.wait()
+        for service in self._services:
+            service.close()
         for operator in self.operators:
             operator.end()
         self.objects.close()

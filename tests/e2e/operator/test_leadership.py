@@ -1,13 +1,20 @@
 """Two replicas, of which one leads."""
 
+import io
 import signal
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from PIL import Image
 
 Eventually = Callable[..., Any]
-FINISHED = {"Succeeded", "Failed"}
+
+
+def a_picture(shade: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (60, 40), (shade, 0, 0)).save(file, "JPEG")
+    return file.getvalue()
 
 
 def test_one_leads_is_marked_and_hands_over_when_it_ends(world: Any, eventually: Eventually) -> None:
@@ -42,3 +49,24 @@ def test_a_leader_that_is_gone_is_replaced_and_does_not_come_back(
         first.process.send_signal(signal.SIGCONT)
         assert first.process.wait(60) == 1, "it must end, since another one leads"
         assert world.lease()["holder"].startswith("operator-b_")
+
+
+@pytest.mark.slow
+def test_a_worker_that_waits_for_a_frozen_leader_goes_to_the_next_one(
+    world: Any, eventually: Eventually
+) -> None:
+    """The kernel keeps the connections of a frozen process alive: only its silence tells."""
+    first = world.start_leader("operator-a")
+    second = world.start_operator("operator-b")
+    eventually(second.ready, "the other one stands by")
+    service = world.start_service(first)
+    world.start_worker(service, "worker-one")
+    world.create_job("one", world.upload("one.jpg", a_picture(100)))
+    eventually(lambda: world.phase("one") == "Succeeded", "the worker works, and waits again")
+
+    first.process.send_signal(signal.SIGSTOP)
+    world.create_job("two", world.upload("two.jpg", a_picture(200)))
+    eventually(lambda: world.marked_pods() == {"operator-b"}, "the other one leads")
+    service.endpoint = second.exchange_port
+    # The worker's poll began just before, and would go on for longer than this.
+    eventually(lambda: world.phase("two") == "Succeeded", "the worker has come along", 14)

@@ -24,7 +24,9 @@ class Source:
         self.error: Exception | None = None
         self.waiting = asyncio.Event()
         self.cancelled = asyncio.Event()
+        self.error_after_wait: Exception | None = None
         self.wait_for_ever = False
+        self.go_on = asyncio.Event()
 
     async def work(self, worker: WorkerIdentity, request: WorkRequest) -> WorkAnswer:
         assert worker == WORKER
@@ -34,10 +36,12 @@ class Source:
         if self.wait_for_ever:
             self.waiting.set()
             try:
-                await asyncio.Event().wait()
+                await self.go_on.wait()
             except asyncio.CancelledError:
                 self.cancelled.set()
                 raise
+            if self.error_after_wait is not None:
+                raise self.error_after_wait
         return WorkAnswer(7)
 
 
@@ -57,7 +61,9 @@ class Setup:
     def __init__(self) -> None:
         self.now = 0.0
         self.source, self.identifier = Source(), Identifier()
-        self.exchange = Exchange(self.source, self.identifier, monotonic=lambda: self.now)
+        self.exchange = Exchange(
+            self.source, self.identifier, monotonic=lambda: self.now, heartbeat_seconds=0.02
+        )
         self.url = ""
 
     async def post(self, body: Any = None, token: str | None = "Bearer good") -> tuple[int, bytes]:
@@ -175,6 +181,49 @@ def test_a_worker_that_hangs_up_ends_its_wait() -> None:
         await asyncio.wait_for(setup.source.waiting.wait(), 30)
         call.cancel()
         await asyncio.wait_for(setup.source.cancelled.wait(), 30)
+
+    with_exchange(scenario)
+
+
+async def wait_for_spaces(response: aiohttp.ClientResponse) -> None:
+    assert (response.status, response.content_type) == (200, "application/json")
+    for _ in range(3):
+        assert set(await response.content.readany()) == set(b" ")
+
+
+def waiting(setup: Setup, session: aiohttp.ClientSession) -> Any:
+    setup.source.wait_for_ever = True
+    return session.post(f"{setup.url}/work", json=REQUEST, headers={"Authorization": "Bearer good"})
+
+
+def test_while_a_worker_waits_it_hears_that_the_operator_is_alive() -> None:
+    async def scenario(setup: Setup) -> None:
+        async with aiohttp.ClientSession() as session, waiting(setup, session) as response:
+            await wait_for_spaces(response)
+            setup.source.go_on.set()
+            assert WorkAnswer.parse(json.loads(await response.read())) == WorkAnswer(7)
+            assert (await setup.post())[0] == 200
+
+    with_exchange(scenario)
+
+
+def test_a_worker_that_hangs_up_while_it_hears_that_ends_its_wait() -> None:
+    async def scenario(setup: Setup) -> None:
+        async with aiohttp.ClientSession() as session, waiting(setup, session) as response:
+            await wait_for_spaces(response)
+        await asyncio.wait_for(setup.source.cancelled.wait(), 30)
+
+    with_exchange(scenario)
+
+
+def test_what_fails_while_a_worker_waits_breaks_its_answer() -> None:
+    async def scenario(setup: Setup) -> None:
+        setup.source.error_after_wait = Unavailable("The operator is ending.")
+        async with aiohttp.ClientSession() as session, waiting(setup, session) as response:
+            await wait_for_spaces(response)
+            setup.source.go_on.set()
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await response.read()
 
     with_exchange(scenario)
 

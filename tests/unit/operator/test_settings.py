@@ -39,6 +39,18 @@ def test_values_are_read() -> None:
     assert settings.webhook_url == "https://example.com/hook"
 
 
+@pytest.mark.parametrize(
+    ("environment", "source_bytes"),
+    [
+        ({}, 134_217_728),
+        ({"THUMBNAILS_MAX_UPLOAD_BYTES": "300000000"}, 300_000_000),
+        ({"THUMBNAILS_MAX_UPLOAD_BYTES": "300000000", "THUMBNAILS_MAX_SOURCE_BYTES": "5"}, 5),
+    ],
+)
+def test_what_may_be_uploaded_can_be_rendered(environment: dict[str, str], source_bytes: int) -> None:
+    assert OperatorSettings.from_environment(environment).limits.source_bytes == source_bytes
+
+
 def test_the_projects_own_name_of_the_webhook_goes_before_the_contracts() -> None:
     settings = OperatorSettings.from_environment(
         {"THUMBNAILS_WEBHOOK_URL": "http://a/", "WEBHOOK_URL": "http://b/"}
