@@ -30,8 +30,10 @@ from .keys_secret import SecretKeyStore
 from .keys_settings import KeySettings
 from .keys_store import KeyStore
 from .keys_watch import KeyWatch
+from .links import LinkSigner
 from .probes import create_probe_server
 from .process_settings import ProcessSettings
+from .quotas import AccountLimits
 from .resources.health import Ready
 from .server import Server
 from .settings import ApiSettings
@@ -57,6 +59,7 @@ def main() -> None:
 def run(env: Mapping[str, str]) -> None:
     """Wire the API with the cluster's stores, and serve until a signal. Raises InvalidSetting."""
     settings, keys = ApiSettings.from_environment(env), KeySettings.from_environment(env)
+    signer = LinkSigner.from_environment(env)
     process = ProcessSettings.from_environment(env, requires_login=keys.configured)
     s3 = S3Settings.from_environment(env)
     client = load_client(settings.threads + _OTHER_CONNECTIONS, component=_COMPONENT, env=env)
@@ -72,8 +75,18 @@ def run(env: Mapping[str, str]) -> None:
         authenticator = _authenticator(keys, client, closing)
         jobs = JobCache(store)
         ready = Ready(store, objects, jobs, authenticator)
-        app = create_app(store, objects, jobs, settings, authenticator=authenticator, ready=ready)
-        server = Server(app, settings, [listener], authenticator=authenticator)
+        limits = AccountLimits.of(settings, jobs)
+        app = create_app(
+            store,
+            objects,
+            jobs,
+            settings,
+            authenticator=authenticator,
+            limits=limits,
+            signer=signer,
+            ready=ready,
+        )
+        server = Server(app, settings, [listener], authenticator=authenticator, limits=limits)
         probes = create_probe_server(ready, probe_listener)
         ending = _Ending(server, jobs, ready, process.drain_seconds)
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, Final
 
 import falcon
 import uuid_utils
@@ -15,20 +15,28 @@ from thumbnails_contract.errors import ThumbnailsError
 
 from .accounts import AnonymousAuthenticator, Authenticator
 from .deletion import Deletion
+from .idempotency import Idempotency
 from .intake import Intake
 from .job_cache import JobCache
-from .middleware import Authentication, OriginGuard, RequestLog
+from .links import NO_LINKS, LinkSigner
+from .middleware import Authentication, OriginGuard, RateLimiting, RequestLog
 from .problems import handle_http_error, handle_thumbnails_error, handle_unexpected
+from .quotas import AccountLimits
+from .rate_limits import FailedLogins
 from .resources.events import Events, Following, JobEvents
 from .resources.health import Alive, Ready
 from .resources.images import Image, Images
 from .resources.jobs import Job, Jobs
+from .resources.links import JobLinks
 from .resources.page import Index, WebFiles
 from .resources.presets import PresetList
 from .resources.thumbnails import Thumbnail
 from .settings import ApiSettings
 from .uploads import UploadLimits
 from .waiting import Waiting
+
+# What storing a large picture takes at most, all tries together.
+_STORE_SECONDS: Final = 120
 
 App = falcon.App[falcon.Request, falcon.Response]
 
@@ -50,6 +58,8 @@ def create_app(
     settings: ApiSettings,
     *,
     authenticator: Authenticator | None = None,
+    limits: AccountLimits | None = None,
+    signer: LinkSigner = NO_LINKS,
     ready: Ready | None = None,
     clock: Callable[[], datetime] = utc_now,
     new_id: Callable[[], str] = new_uuid7,
@@ -57,13 +67,27 @@ def create_app(
 ) -> App:
     """The WSGI application. The caller starts and stops `jobs`, and gives `store` and `objects`.
 
-    `ready`, when it is shared with other ports, or says that we are about to end.
+    `ready`, when it is shared with other ports, or says that we are about to end; `limits`, when they are
+    shared with the server.
     """
     authenticator = authenticator or AnonymousAuthenticator()
     middleware: list[Any] = [RequestLog()]
     if not authenticator.requires_login:
         middleware.append(OriginGuard())
-    middleware.append(Authentication(authenticator))
+    limits = limits or AccountLimits.of(settings, jobs)
+    failed_logins = FailedLogins(settings.failed_logins_per_minute if authenticator.requires_login else 0)
+    if not settings.link_max_seconds:
+        signer = NO_LINKS
+    middleware += [
+        Authentication(
+            authenticator,
+            signer,
+            clock,
+            failed_logins=failed_logins,
+            trusted_proxies=settings.trusted_proxies,
+        ),
+        RateLimiting(limits.requests),
+    ]
 
     app: App = falcon.App(middleware=middleware)
     app.req_options.strip_url_path_trailing_slash = True
@@ -80,21 +104,41 @@ def create_app(
         create_deadline_seconds=settings.create_deadline_seconds,
         sleep=sleep,
     )
-    limits = UploadLimits(
+    upload_limits = UploadLimits(
         picture_bytes=settings.max_upload_bytes, pixels=settings.max_pixels, images=settings.max_images
+    )
+    idempotency = Idempotency(
+        objects,
+        clock,
+        new_id,
+        hold=timedelta(seconds=settings.max_wait_seconds + settings.create_deadline_seconds + _STORE_SECONDS),
+        retention=timedelta(seconds=settings.idempotency_seconds),
     )
     thumbnail = Thumbnail(jobs, objects)
     web = WebFiles.load()
     app.add_route("/", Index(web.by_name["index.html"], _version()))
     app.add_route("/assets/{name}", web)
     app.add_route(
-        "/images", Images(intake, waiting, limits, settings.max_output_side_pixels, settings.presets)
+        "/images",
+        Images(
+            intake,
+            waiting,
+            upload_limits,
+            settings.max_output_side_pixels,
+            settings.presets,
+            limits.uploads,
+            idempotency,
+        ),
     )
     app.add_route("/images/{job_id}", Image(jobs, objects))
     app.add_route("/thumbnails/{job_id}", thumbnail)
     app.add_route("/thumbnails/{job_id}/{output}", thumbnail)
     app.add_route("/jobs", Jobs(jobs))
     app.add_route("/jobs/{job_id}", Job(jobs, Deletion(store, objects, jobs, clock), waiting))
+    app.add_route(
+        "/jobs/{job_id}/links",
+        JobLinks(jobs, signer, settings.link_seconds, settings.link_max_seconds, clock),
+    )
     following = Following(jobs, settings.max_following_requests)
     app.add_route("/jobs/{job_id}/events", JobEvents(jobs, following))
     app.add_route("/events", Events(following))

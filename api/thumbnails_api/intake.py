@@ -47,9 +47,20 @@ class Intake:
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
-    def accept(self, picture: Picture, options: Options, caller: Caller, batch: Batch | None) -> ThumbnailJob:
-        """Store picture and job. Raises Unavailable, QuotaExceeded, InvalidOption."""
-        key = JobKey(caller.namespace, self.new_id())
+    def accept(
+        self,
+        picture: Picture,
+        options: Options,
+        caller: Caller,
+        batch: Batch | None,
+        name: str | None = None,
+    ) -> ThumbnailJob:
+        """Store picture and job. Raises Unavailable, QuotaExceeded, InvalidOption.
+
+        `name` is given by those who may have come this far before (`idempotency.py`): a job of that name for
+        this very picture is the one they made then.
+        """
+        key = JobKey(caller.namespace, name or self.new_id())
         object_key = source_key(caller.namespace, caller.account, picture.sha256, key.name)
         spec = Spec(
             object_key=object_key,
@@ -64,7 +75,7 @@ class Intake:
         manifest = new_manifest(key, spec, annotations)
         self.objects.put(object_key, picture.data, picture.bytes, content_type=content_type(picture.format))
         try:
-            document = self._create(key, object_key, manifest)
+            document = self._create(key, object_key, manifest, may_exist=name is not None)
         except Refused as error:
             self._discard(object_key)
             raise InvalidOption(error.message) from error
@@ -74,7 +85,7 @@ class Intake:
         job = self.jobs.put(document)
         return job if job is not None else ThumbnailJob.parse(document)
 
-    def _create(self, key: JobKey, object_key: str, manifest: Document) -> Document:
+    def _create(self, key: JobKey, object_key: str, manifest: Document, *, may_exist: bool) -> Document:
         """Create the job; one whose outcome is unknown is tried again under the same name.
 
         After a lost answer, "the name is taken" means that the first try went through. When time is
@@ -82,7 +93,7 @@ class Intake:
         """
         deadline = self.monotonic() + self.create_deadline_seconds
         pause = _FIRST_RETRY_SECONDS
-        uncertain = False
+        uncertain = may_exist
         while True:
             try:
                 return self.store.create(manifest)

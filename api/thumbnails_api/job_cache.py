@@ -18,6 +18,7 @@ from itertools import islice
 from typing import Final
 
 from thumbnails_common.jobstore import Document, Expired, JobStore, ObjectMissing, WatchEvent, WatchEventType
+from thumbnails_common.resource_version import number_of
 from thumbnails_contract.errors import InvalidJob, JobStoreUnavailable, ThumbnailsError
 from thumbnails_contract.job import JobKey, ThumbnailJob
 from thumbnails_contract.names import DEFAULT_ACCOUNT, is_job_name
@@ -91,6 +92,9 @@ class _Index:
         drawers = [self._sorted[caller, phase] for phase in phases if (caller, phase) in self._sorted]
         for position in heapq.merge(*(_descending(drawer, before) for drawer in drawers), reverse=True):
             yield self.by_key[JobKey(caller.namespace, position.name)]
+
+    def count(self, caller: Caller, phases: Iterable[Phase]) -> int:
+        return sum(len(self._sorted.get((caller, phase), ())) for phase in phases)
 
     def has_jobs(self, caller: Caller, phases: Iterable[Phase] = Phase) -> bool:
         return any((caller, phase) in self._sorted for phase in phases)
@@ -174,6 +178,11 @@ class JobCache:
         if len(jobs) <= limit:
             return Page(jobs, None)
         return Page(jobs[:limit], position_of(jobs[limit - 1]))
+
+    def count_unfinished(self, caller: Caller) -> int:
+        """How many of the caller's jobs have not ended, as far as is known."""
+        with self._lock:
+            return self._index.count(caller, (Phase.PENDING, Phase.RUNNING))
 
     def wait_until_finished(self, job: ThumbnailJob, timeout_seconds: float) -> ThumbnailJob:
         """The job as it is when it has ended, was deleted, time is up, or the cache stops."""
@@ -301,7 +310,7 @@ class JobCache:
         metadata = event.document["metadata"]
         account = event.document.get("spec", {}).get("account", DEFAULT_ACCOUNT)
         # A deletion's own version is that of the event; in a watch of several namespaces it may lie before.
-        version = max(_number(metadata["resourceVersion"]), _number(event.resource_version))
+        version = max(number_of(metadata["resourceVersion"]), number_of(event.resource_version))
         key = JobKey(metadata["namespace"], metadata["name"])
         deleted = event.type is WatchEventType.DELETED
         self._changes.add(Change(version, Caller(key.namespace, account), key, deleted))
@@ -343,7 +352,7 @@ class JobCache:
             token = page.continue_token
             if token is None:
                 break
-        listed_version = _number(page.resource_version)
+        listed_version = number_of(page.resource_version)
         with self._lock:
             known = self._index
             self._index = _Index(job for job in listed if job.uid not in self._deleted_uids)
@@ -368,9 +377,4 @@ def _drawer(job: ThumbnailJob) -> tuple[Caller, Phase]:
 
 def version_of(job: ThumbnailJob) -> int:
     """The resourceVersion as a number: of two states of a job, the newer one has the greater."""
-    return _number(job.resource_version)
-
-
-def _number(resource_version: str) -> int:
-    """A resourceVersion is a decimal number that can be compared (KEP-5504); 0 for anything else."""
-    return int(resource_version) if resource_version.isdecimal() else 0
+    return number_of(job.resource_version)

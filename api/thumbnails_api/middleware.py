@@ -4,12 +4,21 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Final
+from urllib.parse import parse_qsl
 
 import falcon
 
-from .accounts import Authenticator
+from thumbnails_contract.errors import Unauthorized
+
+from .accounts import Access, Authenticator
+from .addresses import Network, client_address
+from .links import SIGNATURE, LinkSigner
 from .origin import check_origin
+from .rate_limits import FailedLogins, RequestLimit, headers_of
+from .scopes import Scope
 
 log = logging.getLogger("thumbnails_api.access")
 
@@ -17,6 +26,7 @@ log = logging.getLogger("thumbnails_api.access")
 PROBE_PATHS: Final = frozenset({"/healthz", "/readyz"})
 # The page is the same for everybody: it asks for a key by itself.
 _PAGE_PATHS: Final = re.compile(r"/|/assets/.*")
+_SIGNED: Final = re.compile(rf"(?:^|&){SIGNATURE}=")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
@@ -67,15 +77,82 @@ class OriginGuard:
 
 
 class Authentication:
-    """Finds out whose request it is: `req.context.access`, and `req.context.caller` for short."""
+    """Finds out whose request it is: `req.context.access`, and `req.context.caller` for short.
 
-    def __init__(self, authenticator: Authenticator) -> None:
+    A signed link is as good as a key, for one thumbnail: then `req.context.link_seconds` says how long it
+    is valid still; it is None otherwise.
+    """
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        signer: LinkSigner,
+        clock: Callable[[], datetime],
+        *,
+        failed_logins: FailedLogins,
+        trusted_proxies: Sequence[Network],
+    ) -> None:
         self._authenticator = authenticator
+        self._signer = signer
+        self._clock = clock
+        self._failed_logins = failed_logins
+        self._trusted_proxies = trusted_proxies
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
-        """Raise what the authenticator raises for nobody's credentials, and InsufficientScope."""
+        """Raise what the authenticator raises for nobody's credentials, and who else is not let in."""
+        req.context.link_seconds = None
         if req.path in PROBE_PATHS or _PAGE_PATHS.fullmatch(req.path):
             return
-        access = self._authenticator.authenticate(req.get_header("Authorization"))
+        access = self._follow_link(req) or self._authenticate(req)
         access.check(req.method)
         req.context.access, req.context.caller = access, access.caller
+
+    def _follow_link(self, req: falcon.Request) -> Access | None:
+        """What a signed link gives; None when the request is none."""
+        if not _SIGNED.search(req.query_string) or not req.path.startswith("/thumbnails/"):
+            return None
+        query = parse_qsl(req.query_string, keep_blank_values=True)
+        grant = self._signer.verify(req.path, query, self._clock().timestamp())
+        req.context.link_seconds = grant.seconds
+        return Access(grant.caller, frozenset({Scope.READ}))
+
+    def _authenticate(self, req: falcon.Request) -> Access:
+        authorization = req.get_header("Authorization")
+        try:
+            access = self._authenticator.glance(authorization)
+            if access is None:
+                # It costs somebody a question: not for those who had their tries.
+                self._failed_logins.check(self._address(req))
+                access = self._authenticator.authenticate(authorization)
+        except Unauthorized:
+            if authorization is not None:
+                self._failed_logins.failed(self._address(req))
+            raise
+        return access
+
+    def _address(self, req: falcon.Request) -> str:
+        return client_address(req.remote_addr, req.get_header("X-Forwarded-For"), self._trusted_proxies)
+
+
+class RateLimiting:
+    """Counts requests of accounts, and says in each answer what is left: `req.context.usages`.
+
+    Resources add what they count themselves. Signed links cost their account nothing: strangers use them.
+    """
+
+    def __init__(self, limit: RequestLimit) -> None:
+        self._limit = limit
+
+    def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
+        """Raise RateLimited."""
+        req.context.usages = []
+        caller = getattr(req.context, "caller", None)
+        if caller is not None and req.context.link_seconds is None:
+            self._limit.charge(caller, req.context.usages)
+
+    def process_response(
+        self, req: falcon.Request, resp: falcon.Response, _resource: object, _req_succeeded: bool
+    ) -> None:
+        """Tell."""
+        for name, value in headers_of(getattr(req.context, "usages", ())):
+            resp.set_header(name, value)

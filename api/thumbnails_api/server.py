@@ -27,6 +27,7 @@ from thumbnails_contract.errors import InvalidRequest, Overloaded, PayloadTooLar
 
 from .accounts import Authenticator
 from .problems import PROBLEM_TYPE, problem_document, problem_headers
+from .quotas import AccountLimits
 from .settings import ApiSettings
 
 log = logging.getLogger(__name__)
@@ -111,6 +112,7 @@ class _RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has n
     spool: Budget
     memory: Budget
     authenticator: Authenticator | None
+    limits: AccountLimits | None
     error: Any
     taken_bytes = 0
     memory_bytes = 0
@@ -162,6 +164,8 @@ class _RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has n
                     access = self.authenticator.glance(self.headers.get("AUTHORIZATION"))
                     if access is not None:
                         access.check(self.command)
+                        if self.limits is not None:
+                            self.limits.glance(access.caller, self.content_length)
             except ThumbnailsError as error:
                 return error
             if not self.spool.has_room(self.content_length):
@@ -258,7 +262,8 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
 class Server:
     """Serves an app on listening sockets, from `run` until `stop`.
 
-    With an `authenticator`, the one of the app, bodies of nobody's requests are refused before they come.
+    With an `authenticator` and `limits`, those of the app, bodies of nobody's requests, and of those who have
+    had their share, are refused before they come.
     """
 
     def __init__(
@@ -268,11 +273,13 @@ class Server:
         sockets: Sequence[socket],
         *,
         authenticator: Authenticator | None = None,
+        limits: AccountLimits | None = None,
     ) -> None:
         shared = {
             "spool": Budget(settings.max_spool_bytes),
             "memory": Budget(_BODIES_IN_MEMORY_BYTES),
             "authenticator": authenticator,
+            "limits": limits,
         }
         parser = type("_RequestParser", (_RequestParser,), shared)
         channel = type("_Channel", (_Channel,), {"parser_class": parser})

@@ -7,8 +7,10 @@ from typing import Any, Final, Self
 from thumbnails_contract.environment import Environment, InvalidSetting
 from thumbnails_contract.spec import MAX_SIDE_PIXELS
 
+from .addresses import Network, parse_networks
 from .presets import NO_PRESETS, Presets, check_presets, parse_presets
 
+IN_MEMORY: Final = "memory://"
 MEBIBYTE: Final = 1 << 20
 GIBIBYTE: Final = 1 << 30
 
@@ -64,6 +66,39 @@ class ApiSettings:
     shutdown_grace_seconds: int = _setting(5, "API_SHUTDOWN_SECONDS", 0, 300)
     """How long running requests may take to end at shutdown."""
 
+    failed_logins_per_minute: int = _setting(60, "FAILED_LOGINS_PER_MINUTE", 0, 1_000_000)
+    """Failed logins of one address; more are a 429, whatever is shown. 0: no limit."""
+
+    rate_limit_requests: int = _setting(0, "RATE_LIMIT_REQUESTS", 0, 1_000_000_000)
+    """Requests of an account in a period. 0: no limit."""
+
+    rate_limit_seconds: int = _setting(60, "RATE_LIMIT_SECONDS", 1, 86_400)
+    """That period."""
+
+    rate_limit_upload_bytes: int = _setting(0, "RATE_LIMIT_UPLOAD_BYTES", 0, 1 << 50)
+    """Bytes that an account uploads in a period. 0: no limit."""
+
+    rate_limit_upload_seconds: int = _setting(3600, "RATE_LIMIT_UPLOAD_SECONDS", 1, 2_678_400)
+    """That period."""
+
+    max_unfinished_jobs: int = _setting(0, "MAX_UNFINISHED_JOBS", 0, 1_000_000)
+    """Jobs of an account that have not ended. 0: no limit."""
+
+    idempotency_seconds: int = _setting(86_400, "IDEMPOTENCY_SECONDS", 60, 31_536_000)
+    """How long an Idempotency-Key is remembered."""
+
+    link_seconds: int = _setting(3600, "LINK_SECONDS", 1, 315_360_000)
+    """How long a signed link is valid when nothing is said."""
+
+    link_max_seconds: int = _setting(604_800, "LINK_MAX_SECONDS", 0, 315_360_000)
+    """How long at most. 0: no links are given out, and those that were are valid no more."""
+
+    rate_limit_storage: str = field(default=IN_MEMORY, repr=False)
+    """Where requests and bytes are counted, an address of the `limits` library; memory: by each replica."""
+
+    trusted_proxies: tuple[Network, ...] = ()
+    """Whose `X-Forwarded-For` is believed."""
+
     presets: Presets = field(default_factory=lambda: NO_PRESETS, metadata={"variable": "THUMBNAILS_PRESETS"})
     """Outputs by name, for `preset=`."""
 
@@ -93,5 +128,12 @@ class ApiSettings:
             values[item.name] = read.integer(
                 item.metadata["variable"], getattr(defaults, item.name), least=least, most=most
             )
+        if read.text("THUMBNAILS_RATE_LIMIT_STORAGE_FILE", "") or read.text(
+            "THUMBNAILS_RATE_LIMIT_STORAGE", ""
+        ):
+            values["rate_limit_storage"] = read.secret("THUMBNAILS_RATE_LIMIT_STORAGE")
+        values["trusted_proxies"] = read.value(
+            "THUMBNAILS_TRUSTED_PROXIES", defaults.trusted_proxies, parse_networks
+        )
         values["presets"] = read.value("THUMBNAILS_PRESETS", defaults.presets, parse_presets)
         return cls(**values)

@@ -3,6 +3,7 @@
 sources/{namespace}/{account}/{sha256}/{job name}            one original for each upload
 thumbnails/{namespace}/{account}/{identity}/{recipe hash}    shared by equal jobs of an account
 tombstones/{namespace}/{job name}                            a deletion that is under way
+idempotency/{namespace}/{account}/{sha256 of the key}        what became of an upload with an Idempotency-Key
 """
 
 import hashlib
@@ -22,6 +23,7 @@ RENDERER_VERSION: Final = 2
 SOURCES: Final = "sources/"
 THUMBNAILS: Final = "thumbnails/"
 TOMBSTONES: Final = "tombstones/"
+IDEMPOTENCY: Final = "idempotency/"
 
 _UPLOADED = re.compile(r"sources/([^/]+)/([^/]+)/([0-9a-f]{64})/([^/]+)")
 
@@ -95,6 +97,11 @@ def thumbnail_key(namespace: str, account: str, identity: str, recipe: str) -> s
 def tombstone_key(namespace: str, job_name: str) -> str:
     """Where a deletion is written down before it happens."""
     return f"{TOMBSTONES}{namespace}/{job_name}"
+
+
+def idempotency_key(namespace: str, account: str, sha256: str) -> str:
+    """Where the record of an Idempotency-Key with this hash lies."""
+    return f"{IDEMPOTENCY}{namespace}/{account}/{sha256}"
 
 
 def recipes(spec: Spec) -> Iterator[tuple[Output, Format, str]]:

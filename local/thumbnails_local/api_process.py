@@ -2,8 +2,10 @@
 
 import logging
 import os
+import secrets
 import signal
 import socket
+import sys
 import threading
 from pathlib import Path
 from types import FrameType
@@ -14,6 +16,8 @@ from thumbnails_api.job_cache import JobCache
 from thumbnails_api.keys_directory import DirectoryKeyStore
 from thumbnails_api.keys_settings import KeySettings
 from thumbnails_api.keys_watch import KeyWatch
+from thumbnails_api.links import LinkSigner
+from thumbnails_api.quotas import AccountLimits
 from thumbnails_api.server import Server
 from thumbnails_api.settings import ApiSettings
 from thumbnails_common.s3 import S3ObjectStore
@@ -21,6 +25,7 @@ from thumbnails_contract import logs
 from thumbnails_contract.names import DEFAULT_NAMESPACE
 
 from .child import LISTEN_FDS, receive_s3_settings, say_ready
+from .credentials import load_or_create
 from .data_folder import DataFolder
 from .settings import LocalSettings
 from .sqlite_store import SqliteJobStore
@@ -41,8 +46,11 @@ def main() -> None:
     objects = S3ObjectStore(receive_s3_settings())
     keys = _follow_keys(folder) if login else None
     authenticator = KeyAuthenticator(keys) if keys is not None else None
-    app = create_app(store, objects, jobs, settings, authenticator=authenticator)
-    server = Server(app, settings, sockets, authenticator=authenticator)
+    limits = AccountLimits.of(settings, jobs)
+    app = create_app(
+        store, objects, jobs, settings, authenticator=authenticator, limits=limits, signer=_signer(folder)
+    )
+    server = Server(app, settings, sockets, authenticator=authenticator, limits=limits)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         server.stop()
@@ -59,6 +67,18 @@ def main() -> None:
         keys.stop()
     store.close()
     objects.close()
+
+
+def _signer(folder: DataFolder) -> LinkSigner:
+    """With the secret that is set, or one that is made once and kept in the data folder."""
+    signer = LinkSigner.from_environment(os.environ)
+    if signer.secrets:
+        return signer
+    text = load_or_create(folder.link_secret, lambda: f"{secrets.token_urlsafe(48)}\n")
+    try:
+        return LinkSigner.from_text(text)
+    except ValueError as error:
+        sys.exit(f"thumbnails: {folder.link_secret}: {error}")
 
 
 def _follow_keys(folder: DataFolder) -> KeyWatch:

@@ -51,6 +51,11 @@ class DataFolder:
         return self.root / DATA_FOLDER_KEYS
 
     @property
+    def link_secret(self) -> Path:
+        """The secrets to sign links with, the newest first, when none is set."""
+        return self.root / "link-secret"
+
+    @property
     def generation(self) -> Path:
         """How often an operator was started."""
         return self.root / "generation"

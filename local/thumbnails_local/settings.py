@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
+from thumbnails_api.links import LinkSigner
 from thumbnails_api.process_settings import read_host
 from thumbnails_api.settings import ApiSettings
 from thumbnails_common.s3_settings import S3Settings
@@ -63,6 +64,7 @@ class LocalSettings:
             if not children.get(variable, "").strip():
                 children[variable] = default()
         _checked(ApiSettings.from_environment, children)
+        _checked(LinkSigner.from_environment, children)
         _checked(OperatorSettings.from_environment, children)
         if children.get("THUMBNAILS_S3_ENDPOINT", "").strip():
             _checked(S3Settings.from_environment, children)

@@ -8,13 +8,15 @@ from typing import Any, BinaryIO, cast
 import falcon
 
 from thumbnails_api.accounts import Caller
-from thumbnails_api.answers import write_json
+from thumbnails_api.answers import Answer, json_body
+from thumbnails_api.idempotency import Idempotency, Plan, fingerprint, parse_key
 from thumbnails_api.intake import Intake
 from thumbnails_api.job_cache import JobCache
 from thumbnails_api.job_json import job_document
 from thumbnails_api.options import Options, merge_fields, parse_options, parse_query
 from thumbnails_api.presets import Presets
 from thumbnails_api.problems import PROBLEM_TYPE, problem_document, public_error
+from thumbnails_api.quotas import UploadQuotas
 from thumbnails_api.serving import StoredFile, serve_file
 from thumbnails_api.uploads import Picture, Rejected, UploadLimits, receive
 from thumbnails_api.waiting import Waiting
@@ -37,65 +39,61 @@ class Images:
     limits: UploadLimits
     max_side_pixels: int
     presets: Presets
+    quotas: UploadQuotas
+    idempotency: Idempotency
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """One picture is answered with its job, several with a batch of jobs and problems."""
+        caller: Caller = req.context.caller
         query = parse_query(req.query_string)
+        key = parse_key(req.get_header("Idempotency-Key"))
         # The server knows the length of a whole body, whether it came in chunks or not.
-        body = cast("BinaryIO", req.env["wsgi.input"])
-        received = receive(body, req.content_type, req.content_length or 0, self.limits)
+        length = req.content_length or 0
+        self.quotas.charge_bytes(caller, length, req.context.usages)
+        received = receive(cast("BinaryIO", req.env["wsgi.input"]), req.content_type, length, self.limits)
         try:
-            options = parse_options(
-                merge_fields(query, received.fields),
-                max_side_pixels=self.max_side_pixels,
-                presets=self.presets,
-            )
-            caller: Caller = req.context.caller
-            prefer = req.get_header("Prefer")
-            if len(received.images) == 1:
-                self._answer_one(resp, received.images[0], options, caller, prefer)
+            fields = merge_fields(query, received.fields)
+            options = parse_options(fields, max_side_pixels=self.max_side_pixels, presets=self.presets)
+            images = received.images
+            if len(images) == 1 and isinstance(images[0], Rejected):
+                raise images[0].error
+            upload = _Upload(images, options, caller, req.get_header("Prefer"))
+            if key is None:
+                answer = self._take_in(upload, None)
             else:
-                self._answer_batch(resp, received.images, options, caller, prefer)
+                answer = self.idempotency.run(
+                    caller,
+                    key,
+                    fingerprint(images, fields),
+                    len(images),
+                    lambda plan: self._take_in(upload, plan),
+                )
+            answer.send(resp)
         finally:
             received.close()
 
-    def _answer_one(
-        self,
-        resp: falcon.Response,
-        image: Picture | Rejected,
-        options: Options,
-        caller: Caller,
-        prefer: str | None,
-    ) -> None:
-        if isinstance(image, Rejected):
-            raise image.error
-        job = self.intake.accept(image, options, caller, None)
-        (job,), applied = self.waiting.wait([job], prefer)
-        resp.status = falcon.HTTP_201
-        resp.location = f"/jobs/{job.key.name}"
-        write_json(resp, job_document(job), applied)
+    def _take_in(self, upload: "_Upload", plan: Plan | None) -> Answer:
+        return self._take_one(upload, plan) if len(upload.images) == 1 else self._take_batch(upload, plan)
 
-    def _answer_batch(
-        self,
-        resp: falcon.Response,
-        images: Sequence[Picture | Rejected],
-        options: Options,
-        caller: Caller,
-        prefer: str | None,
-    ) -> None:
-        batch_id = self.intake.new_id()
-        outcomes: list[Outcome] = []
-        for index, image in enumerate(images):
-            if isinstance(image, Rejected):
-                outcomes.append(image)
-                continue
-            try:
-                batch = Batch(batch_id, index, len(images))
-                outcomes.append(self.intake.accept(image, options, caller, batch))
-            except Exception as error:  # noqa: BLE001 - logged; the pictures before this one are stored
-                outcomes.append(Rejected(image.file_name, public_error(error)))
+    def _take_one(self, upload: "_Upload", plan: Plan | None) -> Answer:
+        (image,) = upload.images
+        assert isinstance(image, Picture)
+        with self.quotas.reserve_jobs(upload.caller, 1):
+            name = plan.jobs[0] if plan else None
+            job = self.intake.accept(image, upload.options, upload.caller, None, name)
+        (job,), applied = self.waiting.wait([job], upload.prefer)
+        headers = {"Location": f"/jobs/{job.key.name}"} | _applied(applied)
+        return Answer(HTTPStatus.CREATED, json_body(job_document(job)), headers=headers)
+
+    def _take_batch(self, upload: "_Upload", plan: Plan | None) -> Answer:
+        batch_id = plan.batch if plan else self.intake.new_id()
+        with self.quotas.reserve_jobs(upload.caller, upload.accepted):
+            outcomes = [
+                self._take(upload, index, batch_id, plan.jobs[index] if plan else None)
+                for index in range(len(upload.images))
+            ]
         taken = [outcome for outcome in outcomes if isinstance(outcome, ThumbnailJob)]
-        latest, applied = self.waiting.wait(taken, prefer) if taken else ([], None)
+        latest, applied = self.waiting.wait(taken, upload.prefer) if taken else ([], None)
         by_key = {job.key: job for job in latest}
         items = [
             _rejected_document(outcome)
@@ -105,18 +103,42 @@ class Images:
         ]
         document: dict[str, Any] = {"batchId": batch_id, "items": items}
         if taken:
-            resp.status = HTTPStatus.CREATED if len(taken) == len(outcomes) else HTTPStatus.MULTI_STATUS
-            write_json(resp, document, applied)
-            return
+            status = HTTPStatus.CREATED if len(taken) == len(outcomes) else HTTPStatus.MULTI_STATUS
+            final = not any(isinstance(each, Rejected) and each.error.retryable for each in outcomes)
+            return Answer(status, json_body(document), headers=_applied(applied), final=final)
         worst = max(
             (outcome.error for outcome in outcomes if isinstance(outcome, Rejected)),
             key=lambda error: error.status,
         )
-        resp.status = worst.status
-        write_json(resp, problem_document(worst) | document, None)
-        resp.content_type = PROBLEM_TYPE
-        if worst.retry_after_seconds is not None:
-            resp.set_header("Retry-After", str(worst.retry_after_seconds))
+        after = worst.retry_after_seconds
+        headers = {} if after is None else {"Retry-After": str(after)}
+        body = json_body(problem_document(worst) | document)
+        return Answer(worst.status, body, PROBLEM_TYPE, headers, final=not worst.retryable)
+
+    def _take(self, upload: "_Upload", index: int, batch_id: str, name: str | None) -> Outcome:
+        image = upload.images[index]
+        if isinstance(image, Rejected):
+            return image
+        batch = Batch(batch_id, index, len(upload.images))
+        try:
+            return self.intake.accept(image, upload.options, upload.caller, batch, name)
+        except Exception as error:  # noqa: BLE001 - logged; the pictures before this one are stored
+            return Rejected(image.file_name, public_error(error))
+
+
+@dataclass(frozen=True, slots=True)
+class _Upload:
+    """What a request brings, and from whom."""
+
+    images: Sequence[Picture | Rejected]
+    options: Options
+    caller: Caller
+    prefer: str | None
+
+    @property
+    def accepted(self) -> int:
+        """How many jobs are to be made of it."""
+        return sum(isinstance(image, Picture) for image in self.images)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +171,10 @@ class Image:
             raise ImageNotFound from None
 
     on_head = on_get
+
+
+def _applied(preference: str | None) -> dict[str, str]:
+    return {} if preference is None else {"Preference-Applied": preference}
 
 
 def _rejected_document(rejected: Rejected) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from thumbnails_contract.status import OutputFacts
 
 # The bytes under this address never change: another picture, or another recipe, is another job.
 _CACHE_CONTROL = "private, max-age=31536000, immutable"
+_MAX_AGE_SECONDS = 31_536_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,11 @@ class Thumbnail:
             bytes=found.bytes,
             content_type=found.content_type,
             file_name=thumbnail_file_name(job, found),
-            cache_control=_CACHE_CONTROL,
+            cache_control=cache_control(req.context.link_seconds),
         )
+        if req.context.link_seconds is not None:
+            # Made to be shown by pages of any site.
+            resp.set_header("Cross-Origin-Resource-Policy", "cross-origin")
         try:
             serve_file(req, resp, file, self.objects)
         except NoSuchObject:
@@ -58,6 +62,13 @@ class Thumbnail:
     on_head = on_get
     on_get_output = on_get
     on_head_output = on_get
+
+
+def cache_control(link_seconds: int | None) -> str:
+    """Who may keep a thumbnail: with a signed link everybody, for as long as it is valid."""
+    if link_seconds is None:
+        return _CACHE_CONTROL
+    return f"public, max-age={min(link_seconds, _MAX_AGE_SECONDS)}, immutable"
 
 
 def find_outputs(job: ThumbnailJob, name: str | None, format_: str | None) -> list[OutputFacts]:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from thumbnails_api.app import create_app
 from thumbnails_api.job_cache import JobCache
+from thumbnails_api.links import NO_LINKS, LinkSigner
 from thumbnails_api.settings import ApiSettings
 from thumbnails_common.jobstore import (
     AlreadyExists,
@@ -27,7 +28,7 @@ from thumbnails_common.jobstore import (
     WatchEvent,
     WatchEventType,
 )
-from thumbnails_common.objectstore import NoSuchObject, ObjectFacts
+from thumbnails_common.objectstore import NoSuchObject, ObjectExists, ObjectFacts
 from thumbnails_contract.errors import ThumbnailsError
 from thumbnails_contract.job import ThumbnailJob
 from thumbnails_contract.patch import merge_patch
@@ -234,6 +235,8 @@ class MemoryObjectStore:
         only_if_absent: bool = False,
     ) -> str:
         self._enter("put")
+        if only_if_absent and key in self.objects:
+            raise ObjectExists
         content = data.read(length)
         assert len(content) == length
         etag = hashlib.md5(content).hexdigest()
@@ -393,7 +396,14 @@ def make_store() -> type[MemoryJobStore]:
 def make_service(request: pytest.FixtureRequest) -> Callable[..., Service]:
     """Builds a Service with the settings that it is given, and the watch running when `watching`."""
 
-    def make(*, watching: bool = False, authenticator: Any = None, **settings: Any) -> Service:
+    def make(
+        *,
+        watching: bool = False,
+        authenticator: Any = None,
+        signer: LinkSigner = NO_LINKS,
+        clock: Callable[[], datetime] = lambda: NOW,
+        **settings: Any,
+    ) -> Service:
         store, objects = MemoryJobStore(), MemoryObjectStore()
         jobs = JobCache(store)
         slept: list[float] = []
@@ -404,7 +414,8 @@ def make_service(request: pytest.FixtureRequest) -> Callable[..., Service]:
             jobs,
             ApiSettings(**settings),
             authenticator=authenticator,
-            clock=lambda: NOW,
+            signer=signer,
+            clock=clock,
             new_id=lambda: f"00000000-0000-7000-8000-{next(ids):012x}",
             sleep=slept.append,
         )
