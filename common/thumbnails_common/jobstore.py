@@ -145,3 +145,15 @@ class JobStore(Protocol):
 
     def close(self) -> None:
         """End open watches and release connections; later calls raise JobStoreUnavailable."""
+
+
+def list_all(store: JobStore, namespace: str | None = None) -> JobPage:
+    """All pages of one state as one. Raises JobStoreUnavailable, Expired."""
+    items: list[Document] = []
+    token: str | None = None
+    while True:
+        page = store.list(namespace, continue_token=token)
+        items += page.items
+        token = page.continue_token
+        if token is None:
+            return JobPage(tuple(items), page.resource_version)

@@ -11,7 +11,7 @@ ALL_NAMESPACES: Final = "*"
 
 def read_home_namespace(read: Environment) -> str:
     """`THUMBNAILS_NAMESPACE`: the service's own. Raises InvalidSetting."""
-    return read.value("THUMBNAILS_NAMESPACE", DEFAULT_NAMESPACE, _namespace)
+    return read.value("THUMBNAILS_NAMESPACE", DEFAULT_NAMESPACE, parse_namespace)
 
 
 def read_namespaces(read: Environment) -> tuple[str, ...] | None:
@@ -26,10 +26,11 @@ def _namespaces(text: str) -> tuple[str, ...] | None:
         return None
     if not words:
         raise ValueError("must name a namespace")
-    return tuple(dict.fromkeys(_namespace(word) for word in words))
+    return tuple(dict.fromkeys(parse_namespace(word) for word in words))
 
 
-def _namespace(text: str) -> str:
+def parse_namespace(text: str) -> str:
+    """The name of a namespace. Raises ValueError."""
     if not is_label_name(text):
         raise ValueError(f"must be the name of a namespace, not {shown(text)}")
     return text

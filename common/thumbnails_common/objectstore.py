@@ -1,7 +1,8 @@
 """The port to where pictures are kept: one bucket of any S3 server.
 
-Every method blocks, may be called from any thread, retries what is safe to retry, and raises
-ObjectStoreUnavailable when the server does not answer in time.
+Every method may be called from any thread. All but `presign_get` and `presign_upload` block, retry what is
+safe to retry, and raise ObjectStoreUnavailable when the server does not answer in time; those two only
+compute, without a word to the server, so that an event loop may call them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

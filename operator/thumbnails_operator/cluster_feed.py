@@ -7,14 +7,13 @@ everything is listed again after kopf has listed, and now and then, and what is 
 import asyncio
 import contextlib
 import logging
-import threading
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
-from thumbnails_common.jobstore import Expired, JobStore
+from thumbnails_common.jobstore import Expired, JobStore, list_all
 from thumbnails_contract.errors import ThumbnailsError
 
+from .bridge import Bridge
 from .cluster_executor import ClusterExecutor
 from .handlers import Listeners
 from .ports import WorkerState
@@ -61,36 +60,6 @@ class Watcher(Protocol):
 
 # Makes a watcher that tells these listeners, and calls the function when it has ended, whatever for.
 MakeWatcher = Callable[[Listeners, Callable[[], None]], Watcher]
-
-
-class Bridge:
-    """Has functions called on a loop, in order, from any thread; the loop is woken once for all that wait."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._calls: deque[tuple[Callable[..., None], tuple[object, ...]]] = deque()
-        self._lock = threading.Lock()
-        self._scheduled = False
-
-    def call(self, function: Callable[..., None], *args: object) -> None:
-        """Have it called soon."""
-        self._calls.append((function, args))
-        with self._lock:
-            if self._scheduled:
-                return
-            self._scheduled = True
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is interested any more
-            self._loop.call_soon_threadsafe(self._on_loop)
-
-    def _on_loop(self) -> None:
-        with self._lock:
-            self._scheduled = False
-        while self._calls:
-            function, args = self._calls.popleft()
-            try:
-                function(*args)
-            except Exception:  # the others must be called all the same; the next list makes up for it
-                logger.exception("an event could not be taken in")
 
 
 class ClusterFeed:
@@ -195,12 +164,5 @@ class ClusterFeed:
     def _list_of(self, namespace: str | None) -> list[Document]:
         """All pages of one state; from the beginning when that is forgotten meanwhile."""
         while True:
-            documents: list[Document] = []
-            token = None
             with contextlib.suppress(Expired):
-                while True:
-                    page = self._store.list(namespace, continue_token=token)
-                    documents += page.items
-                    token = page.continue_token
-                    if token is None:
-                        return documents
+                return list(list_all(self._store, namespace).items)

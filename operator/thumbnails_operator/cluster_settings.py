@@ -1,15 +1,13 @@
 """What the operator has to know when it runs in a cluster: where, as which pod, and for which namespaces."""
 
-import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Self
 
+from thumbnails_common.namespaces import parse_namespace, read_home_namespace, read_namespaces
 from thumbnails_contract.environment import Environment, shown
-from thumbnails_contract.names import DEFAULT_NAMESPACE, is_job_name, is_label_name
-
-ALL_NAMESPACES: Final = "*"
+from thumbnails_contract.names import DEFAULT_NAMESPACE, is_job_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,30 +35,16 @@ class ClusterSettings:
     def from_environment(cls, env: Mapping[str, str], *, process_id: str = "") -> Self:
         """From `THUMBNAILS_*`; `process_id` tells apart two processes of one pod. Raises InvalidSetting."""
         read, defaults = Environment(env), cls()
-        home = read.value("THUMBNAILS_NAMESPACE", DEFAULT_NAMESPACE, _namespace)
         pod_name = read.value("THUMBNAILS_POD_NAME", "", _name)
         return cls(
-            namespaces=read.value("THUMBNAILS_NAMESPACES", _namespaces(home), _namespaces),
+            namespaces=read_namespaces(read),
             pod_name=pod_name,
-            pod_namespace=read.value("THUMBNAILS_POD_NAMESPACE", home, _namespace),
+            pod_namespace=read.value("THUMBNAILS_POD_NAMESPACE", read_home_namespace(read), parse_namespace),
             identity=f"{pod_name or 'operator'}_{process_id or uuid.uuid4()}",
             lease_name=read.value("THUMBNAILS_LEASE_NAME", defaults.lease_name, _name),
             probe_port=read.integer("THUMBNAILS_PROBE_PORT", defaults.probe_port, most=65_535),
             relist_seconds=read.number("THUMBNAILS_RELIST_SECONDS", defaults.relist_seconds, least=1),
         )
-
-
-def _namespaces(text: str) -> tuple[str, ...] | None:
-    words = [word for word in re.split(r"[,\s]+", text) if word]
-    if words == [ALL_NAMESPACES]:
-        return None
-    return tuple(dict.fromkeys(_namespace(word) for word in words))
-
-
-def _namespace(text: str) -> str:
-    if not is_label_name(text):
-        raise ValueError(f"must be the name of a namespace, not {shown(text)}")
-    return text
 
 
 def _name(text: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from thumbnails_common.jobstore import Document, WatchEventType
+from thumbnails_common.resource_version import is_newer
 from thumbnails_contract.errors import InvalidJob
 from thumbnails_contract.job import JobKey, ThumbnailJob
 from thumbnails_contract.status import Status
@@ -115,7 +116,7 @@ class Informer:
         """
         before = self._known.get(job.key)
         version = document["metadata"]["resourceVersion"]
-        if before is None or uid_of(before) != job.uid or not _is_newer(version, _version_of(before)):
+        if before is None or uid_of(before) != job.uid or not is_newer(version, _version_of(before)):
             return None
         raw = document.get("status") or {}
         after = Known(replace(job, resource_version=version, status=Status.parse(raw)), raw)
@@ -128,7 +129,7 @@ class Informer:
         if (
             before is not None
             and metadata.get("uid") == uid_of(before)
-            and not _is_newer(metadata.get("resourceVersion", ""), _version_of(before))
+            and not is_newer(metadata.get("resourceVersion", ""), _version_of(before))
         ):
             return None
         after = _read(key, document, before)
@@ -176,10 +177,3 @@ def _key(document: Document) -> JobKey | None:
 
 def _version_of(known: Known | Unreadable) -> str:
     return known.job.resource_version if isinstance(known, Known) else known.resource_version
-
-
-def _is_newer(version: str, than: str) -> bool:
-    """KEP-5504: resourceVersions of one resource may be compared as numbers, where they are some."""
-    if version.isdecimal() and than.isdecimal():
-        return int(version) > int(than)
-    return version != than

@@ -7,6 +7,8 @@ object that is missing from it may be new, and one that is in it may be gone by 
 from collections.abc import Iterable
 from typing import Any, Final
 
+from thumbnails_common.resource_version import is_newer
+
 Document = dict[str, Any]
 
 _DELETED: Final = "DELETED"
@@ -36,7 +38,7 @@ class Recorder:
             if event_type == _DELETED:
                 if known is not None and _uid(known) == _uid(document):
                     del objects[key]
-            elif known is None or _is_newer(document, known):
+            elif known is None or is_newer(_version(document), _version(known)):
                 objects[key] = document
         self._events = None
         return list(objects.values())
@@ -55,7 +57,5 @@ def _uid(document: Document) -> str:
     return str(document["metadata"].get("uid", ""))
 
 
-def _is_newer(document: Document, than: Document) -> bool:
-    """KEP-5504: resourceVersions of one resource may be compared as numbers, where they are some."""
-    version, other = (str(each["metadata"].get("resourceVersion", "")) for each in (document, than))
-    return int(version) > int(other) if version.isdecimal() and other.isdecimal() else version != other
+def _version(document: Document) -> str:
+    return str(document["metadata"].get("resourceVersion", ""))

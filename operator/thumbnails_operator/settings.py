@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Final, Self, TypeVar
 
+from thumbnails_common.namespaces import read_home_namespace
 from thumbnails_contract.environment import Environment, InvalidSetting, shown
 from thumbnails_contract.logs import LogSettings
-from thumbnails_contract.names import DEFAULT_NAMESPACE, is_label_name
+from thumbnails_contract.names import DEFAULT_NAMESPACE
 from thumbnails_contract.wire import Limits
 
 IPNetwork = IPv4Network | IPv6Network
@@ -101,7 +102,7 @@ class OperatorSettings:
             limits=_limits(read, defaults.limits),
             max_workers=read.integer("THUMBNAILS_MAX_WORKERS", defaults.max_workers, least=1),
             min_workers=read.integer("THUMBNAILS_MIN_WORKERS", defaults.min_workers),
-            home_namespace=read.value("THUMBNAILS_NAMESPACE", defaults.home_namespace, _namespace),
+            home_namespace=read_home_namespace(read),
             linger_seconds=read.number("THUMBNAILS_LINGER_SECONDS", defaults.linger_seconds),
             items_per_worker=read.integer("THUMBNAILS_ITEMS_PER_WORKER", defaults.items_per_worker),
             scale_up_seconds=read.number("THUMBNAILS_SCALE_UP_SECONDS", defaults.scale_up_seconds),
@@ -176,7 +177,9 @@ def _limits(read: Environment, defaults: Limits) -> Limits:
     }
     # What the API takes can be rendered, unless somebody says otherwise.
     limits["source_bytes"] = read.integer("THUMBNAILS_MAX_SOURCE_BYTES", upload_bytes, least=1)
-    limits["render_truncated"] = read.choice("THUMBNAILS_TRUNCATED", "refuse", ("refuse", "render")) == "render"
+    limits["render_truncated"] = (
+        read.choice("THUMBNAILS_TRUNCATED", "refuse", ("refuse", "render")) == "render"
+    )
     return replace(defaults, **limits)
 
 
@@ -190,12 +193,6 @@ def _positive(text: str) -> float:
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text) or float(text) == 0:
         raise ValueError("must be a number above 0; leave it unset for no limit")
     return float(text)
-
-
-def _namespace(text: str) -> str:
-    if not is_label_name(text):
-        raise ValueError(f"must be the name of a namespace, not {shown(text)}")
-    return text
 
 
 def _http_url(text: str) -> str | None:
