@@ -5,6 +5,7 @@ checked by type while it is parsed.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
@@ -20,6 +21,8 @@ MAX_FILES: Final = 253  # SCM_MAX_FD of Linux
 _CONTENT_TYPES: Final = frozenset(
     f"image/{format_.value}" for format_ in Format if format_ is not Format.AUTO
 )
+# Base64 of some 25 bytes; it goes into metadata, and into a field that takes 64 characters.
+_THUMBHASH: Final = re.compile(r"[A-Za-z0-9+/]{0,60}={0,2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class Picture:
     height: int
     frames: int
     content_type: str
+    thumbhash: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ class RenderReply:
             data["source"] = self.source.to_manifest()
         if self.error is not None:
             data["error"] = [self.error.reason, self.error.message]
-        data["pictures"] = [[p.width, p.height, p.frames, p.content_type] for p in self.pictures]
+        data["pictures"] = [[p.width, p.height, p.frames, p.content_type, p.thumbhash] for p in self.pictures]
         return json.dumps(data).encode()
 
     @classmethod
@@ -91,8 +95,10 @@ class RenderReply:
             return cls(
                 source=_source(source) if source is not None else None,
                 pictures=tuple(
-                    Picture(_count(width), _count(height), _count(frames), _content_type(content_type))
-                    for width, height, frames, content_type in fields["pictures"]
+                    Picture(
+                        _count(width), _count(height), _count(frames), _content_type(type_), _thumbhash(hash_)
+                    )
+                    for width, height, frames, type_, hash_ in fields["pictures"]
                 ),
                 error=ErrorFacts(_text(error[0]), _text(error[1])) if error is not None else None,
                 retry=bool(fields["retry"]),
@@ -134,4 +140,10 @@ def _seconds(value: object) -> float:
 def _content_type(value: object) -> str:
     if value not in _CONTENT_TYPES:
         raise ValueError("not one of our content types")
+    return str(value)
+
+
+def _thumbhash(value: object) -> str:
+    if not _THUMBHASH.fullmatch(_text(value)):
+        raise ValueError("not a thumbhash")
     return str(value)

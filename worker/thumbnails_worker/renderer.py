@@ -98,7 +98,9 @@ def _answer(
                 # Once more without what is kept of earlier pictures, which counts against the limit.
                 linux.give_back_freed_memory()
                 rendered = _render(request, file, available_bytes)
-        pictures = tuple(Picture(p.width, p.height, p.frames, p.content_type) for p in rendered.pictures)
+        pictures = tuple(
+            Picture(p.width, p.height, p.frames, p.content_type, p.thumbhash) for p in rendered.pictures
+        )
         reply = RenderReply(rendered.source, pictures, seconds=time.monotonic() - begun)
     except ThumbnailsError as error:
         reply = _failure(error, error.__cause__, begun)

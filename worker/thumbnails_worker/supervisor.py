@@ -437,7 +437,7 @@ class Supervisor:
             "width": str(picture.width),
             "height": str(picture.height),
             "frames": str(picture.frames),
-            "thumbhash": "",
+            "thumbhash": picture.thumbhash,
             "source": json.dumps(made.source.to_manifest(), separators=(",", ":")),
         }
         fields = {f"x-amz-meta-{keys.META_PREFIX}{name}": values[name] for name in keys.META_NAMES}
@@ -450,6 +450,7 @@ class Supervisor:
             len(data),
             picture.content_type,
             etag,
+            picture.thumbhash,
         )
 
     # ---- common ----------------------------------------------------------------------------

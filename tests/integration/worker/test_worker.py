@@ -54,7 +54,8 @@ def test_an_original_becomes_thumbnails_with_their_facts(operator: Any, start: S
         assert stored.fields["policy"] == "p"
         meta = {name: stored.fields[f"x-amz-meta-thumbnails-{name}"] for name in META_NAMES}
         assert (meta["width"], meta["height"], meta["frames"]) == (str(output.width), str(output.height), "1")
-        assert meta["thumbhash"] == ""
+        assert meta["thumbhash"] == output.thumbhash
+        assert 20 < len(output.thumbhash) <= 36
         assert meta["source"].startswith('{"format":"jpeg","width":400,"height":300,"frames":1,"bytes":')
     request = operator.requests[0]
     assert (request.renderer_version, request.poll.holding) == (RENDERER_VERSION, ())

@@ -68,7 +68,7 @@ def test_a_form_is_one_that_others_can_read() -> None:
 def test_messages_come_out_as_they_went_in() -> None:
     request = RenderRequest(((Output(width=10), Format.WEBP),), Limits(frames=7), 123)
     assert RenderRequest.from_bytes(request.to_bytes()) == request
-    done = RenderReply(SourceFacts("png", 1, 2, 3, 4), (Picture(5, 6, 7, "image/png"),), seconds=0.5)
+    done = RenderReply(SourceFacts("png", 1, 2, 3, 4), (Picture(5, 6, 7, "image/png", "ab+/="),), seconds=0.5)
     assert RenderReply.from_bytes(done.to_bytes()) == done
     failed = RenderReply(error=ErrorFacts("CorruptSource", "no"), retry=True, detail="why")
     assert RenderReply.from_bytes(failed.to_bytes()) == failed
@@ -80,11 +80,12 @@ def test_messages_come_out_as_they_went_in() -> None:
         b"",
         b"\xff",
         b"[]",
-        b'{"pictures": [[-1, 1, 1, "image/png"]], "retry": false, "seconds": 0, "detail": ""}',
-        b'{"pictures": [[1, 1, true, "image/png"]], "retry": false, "seconds": 0, "detail": ""}',
-        b'{"pictures": [[1, 1, 1, "\\u00e4"]], "retry": false, "seconds": 0, "detail": ""}',
+        b'{"pictures": [[-1, 1, 1, "image/png", ""]], "retry": false, "seconds": 0, "detail": ""}',
+        b'{"pictures": [[1, 1, true, "image/png", ""]], "retry": false, "seconds": 0, "detail": ""}',
+        b'{"pictures": [[1, 1, 1, "\\u00e4", ""]], "retry": false, "seconds": 0, "detail": ""}',
         b"[" * 100_000,
-        b'{"pictures": [[1, 1, 1, "image/png\\r\\nX: y"]], "retry": false, "seconds": 0, "detail": ""}',
+        b'{"pictures": [[1, 1, 1, "image/png\\r\\nX: y", ""]], "retry": false, "seconds": 0, "detail": ""}',
+        b'{"pictures": [[1, 1, 1, "image/png", "a b"]], "retry": false, "seconds": 0, "detail": ""}',
         b'{"pictures": [], "retry": false, "seconds": NaN, "detail": ""}',
         b'{"pictures": [[1, 1]], "retry": false, "seconds": 0, "detail": ""}',
         b'{"pictures": [], "error": [1, 2], "retry": false, "seconds": 0, "detail": ""}',

@@ -60,6 +60,7 @@ class Encoded:
     height: int
     frames: int
     content_type: str
+    thumbhash: str = ""  # of the first frame; whoever puts the picture together knows it
 
 
 def encode(

@@ -6,7 +6,7 @@ their pixels.
 
 import mmap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, Final
 
 from PIL import Image
@@ -27,6 +27,7 @@ from .modes import GREY_MODES, to_working
 from .orient import to_stored, turn, turn_size
 from .resize import Resize
 from .sniff import SourceFormat
+from .thumbhash import thumbhash
 
 # VP8_ENC_ERROR_OUT_OF_MEMORY of libwebp, as Pillow tells it.
 _WEBP_OUT_OF_MEMORY: Final = "encoding error 1"
@@ -189,7 +190,7 @@ def _write(
         canvases = [canvas.convert("LA") if canvas.mode == "RGBA" else canvas for canvas in canvases]
     recipe = Recipe(format_, output.quality, exif if output.metadata is Metadata.KEEP else None)
     try:
-        return encode(canvases, milliseconds, plays, recipe)
+        return replace(encode(canvases, milliseconds, plays, recipe), thumbhash=thumbhash(canvases[0]))
     except (MemoryError, ThumbnailsError):
         raise
     except Exception as error:
