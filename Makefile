@@ -40,6 +40,16 @@ bench: ## measure against the same work by hand, and redraw docs/benchmarks.md
 	@./hack/venv.sh dev
 	@$(BIN)/python hack/bench/local.py
 
+.PHONY: bench-render
+bench-render: ## measure the renderer beside Pillow, libvips and sharp (ARGS="--rounds 3 --only WebP --print-only")
+	@./hack/venv.sh dev
+	@$(BIN)/python hack/bench/render.py $(ARGS)
+
+.PHONY: bench-cluster
+bench-cluster: ## measure on the cluster of KUBECONFIG, or on that of `make cluster images` (ARGS="--burst 100 --print-only")
+	@./hack/venv.sh dev
+	@$(BIN)/python hack/bench/cluster.py $(ARGS)
+
 .PHONY: fuzz
 fuzz: ## render 50,000 damaged files; goes on where it ended (ARGS="--inputs 100000 --seed 2")
 	@./hack/venv.sh dev

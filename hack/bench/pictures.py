@@ -74,10 +74,20 @@ def _source(index: int, generator: np.random.Generator) -> Image.Image:
     if REAL.is_dir():
         with Image.open(REAL / REAL_NAMES[index % len(REAL_NAMES)]) as picture:
             return picture.convert("RGB")
-    x, y = np.meshgrid(np.linspace(0, 1, 2800), np.linspace(0, 1, 2200))
+    return _generate(generator, (2800, 2200))
+
+
+def generate(seed: int, size: tuple[int, int]) -> Image.Image:
+    """A picture with soft shapes and noise, the same for the same seed."""
+    return _generate(np.random.default_rng(seed), size)
+
+
+def _generate(generator: np.random.Generator, size: tuple[int, int]) -> Image.Image:
+    width, height = size
+    x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
     phases = generator.random(6) * 6
     channels = [
         120 * np.sin(9 * x * (i + 1) + phases[i]) * np.cos(7 * y + phases[i + 3]) + 127 for i in range(3)
     ]
-    pixels = np.stack(channels, axis=-1) + generator.normal(0, 6, (2200, 2800, 3))
+    pixels = np.stack(channels, axis=-1) + generator.normal(0, 6, (height, width, 3))
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
