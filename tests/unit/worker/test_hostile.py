@@ -124,9 +124,11 @@ def test_a_webp_bomb_is_refused_before_its_decoder_sees_it(render: Render) -> No
 
 def test_memory_is_checked_before_decoding(encode: Encode, render: Render) -> None:
     with pytest.raises(SourceTooLarge, match=r"needs about \d+ MiB of memory; a worker has 1 MiB"):
-        render(encode(Image.new("RGB", (1000, 1000)), "PNG"), available_bytes=1 << 20)
+        render(encode(Image.new("RGB", (1000, 1000)), "WEBP"), available_bytes=1 << 20)
     # a JPEG that is decoded at an eighth needs no more than that
     assert render(encode(Image.new("RGB", (1000, 1000)), "JPEG"), available_bytes=1 << 20).pictures
+    # and a PNG is decoded in bands, each shrunk at once
+    assert render(encode(Image.new("RGB", (1000, 1000)), "PNG"), available_bytes=1 << 20).pictures
 
 
 def test_the_coefficients_of_a_progressive_jpeg_count(encode: Encode, render: Render) -> None:

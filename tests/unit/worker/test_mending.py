@@ -216,6 +216,32 @@ def test_a_palette_has_no_more_alphas_than_colours(encode: Encode, thumbnail: Ma
     assert result.getpixel((9, 9)) == (255, 0, 0, 100)
 
 
+def test_a_png_may_not_hold_more_than_its_rows(noise: Image.Image, encode: Encode, render: Render) -> None:
+    data = encode(noise)
+    found = next(chunk for chunk in png.chunks(data) if chunk.kind == b"IDAT")
+    rows = zlib.decompress(found.data(data))
+    for more, is_taken in ((1_000, True), (300 << 20, False)):
+        stream = zlib.compressobj(1)
+        content = stream.compress(rows) + b"".join(stream.compress(bytes(1 << 20)) for _ in range(more >> 20))
+        content += stream.compress(bytes(more % (1 << 20))) + stream.flush()
+        file = data[: found.start - 8] + _chunk(b"IDAT", content) + _chunk(b"IEND", b"")
+        if is_taken:
+            assert render(file).pictures
+        else:
+            with pytest.raises(CorruptSource):
+                render(file)
+
+
+def test_a_jpeg_has_no_more_segments_than_the_limit(
+    noise: Image.Image, encode: Encode, render: Render
+) -> None:
+    data = encode(noise, "JPEG")
+    comment = _segment(0xFE, b"")
+    assert render(data[:2] + comment * 2_000 + data[2:]).pictures
+    with pytest.raises(SourceTooLarge, match="more than 1000 chunks"):
+        render(data[:2] + comment * 2_000 + data[2:], limits=Limits(parts=1_000))
+
+
 def test_what_is_not_there_at_all(render: Render) -> None:
     with pytest.raises(CorruptSource):
         render(png.SIGNATURE + _chunk(b"IEND", b""))

@@ -23,21 +23,30 @@ from .modes import to_working
 
 Data = bytes | mmap.mmap
 
-BAND_BYTES: Final = 4 << 20  # of pixels, about
+_MOST_BAND_BYTES: Final = 4 << 20  # of pixels; more is not faster
 # A band in the memory of all steps: the file that is made of it, decoded, converted, with alpha counted in.
-BAND_COPIES: Final = 8
+_COPIES: Final = 8
+# What all that may take of the memory that there is.
+_SHARE: Final = 4
 _INFLATED_BYTES: Final = 1 << 18
 # By the bytes of a pixel in a PNG's stream: the 8-bit kind with as many (colour type, Pillow's mode).
 _CARRIERS: Final = {1: (0, "L"), 2: (4, "LA"), 3: (2, "RGB"), 4: (6, "RGBA")}
 
 
-def rows_of(width: int, multiple: int) -> int:
+def rows_of(width: int, factor: int, available_bytes: int) -> int:
     """How many rows a band has: a multiple of the factor by which it is shrunk."""
-    return max(1, BAND_BYTES // (4 * width) // multiple) * multiple
+    most = min(_MOST_BAND_BYTES, available_bytes // (_COPIES * _SHARE))
+    return max(1, most // (4 * width) // factor) * factor
+
+
+def needed_bytes(size: Size, factor: int, rows: int, *, has_alpha: bool) -> int:
+    """What bands of so many rows take, with the result and a copy of it that is turned or resized."""
+    pixels = -(-size[0] // factor) * -(-size[1] // factor)
+    return pixels * (12 if has_alpha else 8) + 4 * size[0] * rows * _COPIES
 
 
 def shrink(bands: Iterator[Image.Image], size: Size, factor: int) -> Image.Image:
-    """All bands (of `rows_of` rows each) below each other, shrunk by `factor`; sides are rounded up.
+    """All bands (of a multiple of `factor` rows each) below each other, shrunk by it; sides are rounded up.
 
     Raises ValueError when they are not as many as the picture of `size` has rows.
     """
@@ -66,9 +75,9 @@ def can_cut_png(facts: png.Facts) -> bool:
 
 
 def png_bands(
-    data: Data, facts: png.Facts, palette: bytes | None, transparent: object, multiple: int
+    data: Data, facts: png.Facts, palette: bytes | None, transparent: object, rows: int
 ) -> Iterator[Image.Image]:
-    """The rows of a PNG. `transparent` is Pillow's `info["transparency"]`, or None.
+    """A PNG, so many rows at a time. `transparent` is Pillow's `info["transparency"]`, or None.
 
     A band's first row may be predicted from the row above it (section 9): that one goes ahead of it again,
     as it was decoded. Ends early when the stream does; raises zlib.error when that is damaged.
@@ -79,7 +88,7 @@ def png_bands(
     colour, carrier = _CARRIERS[pixel_bytes]
     wide = (row_bytes - 1) // pixel_bytes
     above = bytes(row_bytes)
-    todo, rows = facts.height, rows_of(facts.width, multiple)
+    todo = facts.height
     stream = _Stream(data)
     while todo:
         count = min(rows, todo)
@@ -178,10 +187,9 @@ def can_cut_tiff(layout: tiff.Layout, mode: str) -> bool:
 
 
 def tiff_bands(
-    data: Data, directory: tiff.Directory, layout: tiff.Layout, multiple: int
+    data: Data, directory: tiff.Directory, layout: tiff.Layout, rows: int
 ) -> Iterator[Image.Image]:
-    """The rows of a TIFF, not turned. Raises what Pillow does, and ValueError for missing strips."""
-    rows = rows_of(layout.width, multiple)
+    """A TIFF, so many rows at a time, not turned. Raises what Pillow does; ValueError for missing strips."""
     if not layout.is_tiled and layout.piece_length >= layout.length:
         directory, layout = tiff.in_strips(data, directory, layout, rows)
     # So many strips, or rows of tiles, are decoded at once; what they have beyond a band waits for the next.
@@ -196,7 +204,7 @@ def tiff_bands(
         )
         image = TiffImageFile(io.BytesIO(tiff.cut(data, directory, pieces, {tiff.LENGTH: (length,)})))
         image.load()
-        decoded = tiff.finished(image, layout)
+        decoded = to_working(tiff.finished(image, layout))
         waiting = decoded if waiting is None else _below(waiting, decoded)
         while waiting is not None and waiting.height >= rows:
             yield waiting.crop((0, 0, waiting.width, rows))
@@ -210,5 +218,4 @@ def _below(upper: Image.Image, lower: Image.Image) -> Image.Image:
     both = Image.new(upper.mode, (upper.width, upper.height + lower.height))
     both.paste(upper, (0, 0))
     both.paste(lower, (0, upper.height))
-    both.info.update(upper.info)
     return both

@@ -10,6 +10,7 @@ _SPACES: Final = {"RGB": "RGB ", "RGBA": "RGB ", "CMYK": "CMYK", "L": "GRAY"}
 _TARGETS: Final = {"RGB": "RGB", "RGBA": "RGBA", "CMYK": "RGB", "L": "RGB"}
 # x and y of sRGB's primaries, adapted to D50 as profiles have them; rounding differs between profiles.
 _SRGB_PRIMARIES: Final = ((0.6485, 0.3309), (0.3212, 0.5979), (0.1559, 0.0661))
+_MOST_PROFILE_BYTES: Final = 4 << 20
 _TOLERANCE: Final = 0.005
 _SRGB: Final = ImageCms.createProfile("sRGB")
 
@@ -17,7 +18,8 @@ _SRGB: Final = ImageCms.createProfile("sRGB")
 def to_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
     """The picture (L, RGB, RGBA or CMYK) in sRGB: L stays L, CMYK becomes RGB, alpha is kept."""
     mode = image.mode
-    transform = _transform(icc_profile, mode) if icc_profile else None
+    fits = icc_profile is not None and 0 < len(icc_profile) <= _MOST_PROFILE_BYTES
+    transform = _transform(icc_profile, mode) if icc_profile is not None and fits else None
     if transform is not None:
         image = ImageCms.applyTransform(image, transform) or image
         return image.convert("L") if mode == "L" else image

@@ -147,6 +147,7 @@ def _open_jpeg(
     file: BinaryIO, data: mmap.mmap | bytes, limits: Limits, available_bytes: int | None
 ) -> Opened:
     image = None
+    check_parts(jpeg.segments(data), limits)
     if not jpeg.has_large_header(data):
         try:
             image = JpegImageFile(file)
@@ -177,6 +178,8 @@ def _open_png(file: BinaryIO, data: mmap.mmap | bytes, limits: Limits, available
         raise CorruptSource
     # Pillow believes what the header says of the number of frames.
     check_source(Header(SourceFormat.PNG, (facts.width, facts.height), png.count_frames(data)), limits)
+    if png.has_too_much(data, facts):
+        raise CorruptSource
     try:
         image = PngImageFile(file)
     except MemoryError:
@@ -447,12 +450,12 @@ def _load_png(opened: Opened, at_least: Size | None) -> Image.Image:
     if not image.tile:
         return image
     if not _fits(opened):
-        factor = _shrinking(
+        factor, rows = _shrinking(
             opened, at_least, has_alpha=facts.transparent is not None or facts.colour in (4, 6)
         )
         if factor and opened.header.frames == 1 and bands.can_cut_png(facts):
             palette = bytes(image.palette.palette) if image.palette is not None else None
-            pieces = bands.png_bands(opened.data, facts, palette, image.info.get("transparency"), factor)
+            pieces = bands.png_bands(opened.data, facts, palette, image.info.get("transparency"), rows)
             small = bands.shrink(pieces, image.size, factor)
             small.info.update({k: v for k, v in image.info.items() if k != "transparency"})
             return small
@@ -485,9 +488,9 @@ def _load_tiff(opened: Opened, at_least: Size | None) -> Image.Image:
         made.info.update(opened.info)
         return made
     if image.tile and not _fits(opened):
-        factor = _shrinking(opened, at_least, has_alpha=has_alpha(image))
+        factor, rows = _shrinking(opened, at_least, has_alpha=has_alpha(image))
         if factor and bands.can_cut_tiff(layout, image.mode):
-            pieces = bands.tiff_bands(opened.data, directory, layout, factor)
+            pieces = bands.tiff_bands(opened.data, directory, layout, rows)
             small = bands.shrink(pieces, image.size, factor)
             small.info.update(opened.info)
             return small
@@ -655,18 +658,19 @@ def _needed_bytes(opened: Opened) -> int:
     return needed
 
 
-def _shrinking(opened: Opened, at_least: Size | None, *, has_alpha: bool) -> int:
-    """The least whole number by which a large picture has to be shrunk to fit into memory; 0: none."""
+def _shrinking(opened: Opened, at_least: Size | None, *, has_alpha: bool) -> tuple[int, int]:
+    """The least whole number by which a picture has to be shrunk in bands to fit into memory, and their rows.
+
+    0 when none does: `at_least` stays the size that is wanted.
+    """
     if at_least is None or opened.available_bytes is None:
-        return 0
+        return 0, 0
     width, height = opened.header.size
-    factor = 2
-    while (across := -(-width // factor)) >= at_least[0] and (down := -(-height // factor)) >= at_least[1]:
-        # The result, and a copy of it that is turned, resized, or has its alpha counted in.
-        needed = across * down * (12 if has_alpha else 8) + bands.BAND_BYTES * bands.BAND_COPIES
-        if is_enough(needed, opened.available_bytes):
-            return factor
-        if across == down == 1:
+    for factor in range(2, max(width, height)):
+        if -(-width // factor) < at_least[0] or -(-height // factor) < at_least[1]:
             break
-        factor += 1
-    return 0
+        rows = bands.rows_of(width, factor, opened.available_bytes)
+        needed = bands.needed_bytes((width, height), factor, rows, has_alpha=has_alpha)
+        if is_enough(needed, opened.available_bytes):
+            return factor, rows
+    return 0, 0

@@ -22,8 +22,9 @@ _BITS: Final = 8
 _EOI: Final = b"\xff\xd9"
 _SCAN: Final = re.compile(rb"\xff\xda")
 _MARKER: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-# What may stand before the first scan; beyond it metadata is left out. Pillow's time for many EXIF segments
-# grows with the square of their number.
+# What may stand before the first scan; beyond it metadata is left out. Pillow's time for many segments grows
+# with the square of their number.
+_MOST_SEGMENTS: Final = 500
 _MOST_HEADER_BYTES: Final = 8 << 20
 _MOST_PROFILE_BYTES: Final = 4 << 20
 _COMPONENTS: Final = frozenset({1, 3, 4})
@@ -78,12 +79,10 @@ def why_unsupported(data: Data) -> str | None:
 
 def has_large_header(data: Data) -> bool:
     """Whether there is so much before the first scan that it has to be `mended` first of all."""
-    last = None
-    for segment in segments(data):
-        last = segment
-        if segment.end > _MOST_HEADER_BYTES:
-            return True
-    return last is not None and last.end > _MOST_HEADER_BYTES
+    return any(
+        count > _MOST_SEGMENTS or segment.end > _MOST_HEADER_BYTES
+        for count, segment in enumerate(segments(data))
+    )
 
 
 def count_scans(data: Data, at_most: int) -> int:

@@ -26,6 +26,7 @@ _PASSES: Final = (
     (1, 0, 2, 2),
     (0, 1, 1, 2),
 )
+_SPARE_BYTES: Final = 1 << 16  # of a stream, beside its rows
 _INFLATED_BYTES: Final = 1 << 20
 _CRITICAL: Final = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 _ANIMATION: Final = frozenset({b"acTL", b"fcTL", b"fdAT"})
@@ -151,6 +152,16 @@ def transparency(facts: Facts) -> int | tuple[int, int, int] | None:
         return None
     level = levels[0] & most
     return level if facts.depth >= 8 else level * 255 // most  # noqa: PLR2004 - bits
+
+
+def has_too_much(data: Data, facts: Facts) -> bool:
+    """Whether the compressed pixels have more bytes than all rows would have that are not compressed at all.
+
+    Pillow inflates a stream to its end, however many rows that would be.
+    """
+    stored = sum(rows * size for rows, size in facts.row_sizes) * count_frames(data)
+    most = stored + stored // 64 + _SPARE_BYTES * (1 + count_frames(data))
+    return sum(chunk.length for chunk in chunks(data) if chunk.kind in (b"IDAT", b"fdAT")) > most
 
 
 def is_whole(data: Data) -> bool:
