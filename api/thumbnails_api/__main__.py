@@ -15,6 +15,7 @@ from kubernetes.client import ApiClient, CoreV1Api
 
 from thumbnails_common.kubernetes_client import load_client
 from thumbnails_common.kubernetes_jobstore import KubernetesJobStore
+from thumbnails_common.kubernetes_rest import KubernetesRest
 from thumbnails_common.objectstore import ObjectStore
 from thumbnails_common.s3 import S3ObjectStore
 from thumbnails_common.s3_settings import S3Settings
@@ -37,6 +38,9 @@ from .quotas import AccountLimits
 from .resources.health import Ready
 from .server import Server
 from .settings import ApiSettings
+from .token_reviews import ClusterReviews
+from .token_settings import TokenSettings
+from .tokens import KeysAndTokens, TokenAuthenticator
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +64,9 @@ def run(env: Mapping[str, str]) -> None:
     """Wire the API with the cluster's stores, and serve until a signal. Raises InvalidSetting."""
     settings, keys = ApiSettings.from_environment(env), KeySettings.from_environment(env)
     signer = LinkSigner.from_environment(env)
-    process = ProcessSettings.from_environment(env, requires_login=keys.configured)
+    tokens = TokenSettings.from_environment(env)
+    requires_login = keys.configured or tokens.audience is not None
+    process = ProcessSettings.from_environment(env, requires_login=requires_login)
     s3 = S3Settings.from_environment(env)
     client = load_client(settings.threads + _OTHER_CONNECTIONS, component=_COMPONENT, env=env)
     with ExitStack() as closing:
@@ -72,7 +78,9 @@ def run(env: Mapping[str, str]) -> None:
         closing.callback(store.close)
         objects = S3ObjectStore(s3)
         closing.callback(objects.close)
-        authenticator = _authenticator(keys, client, closing)
+        authenticator = _with_tokens(
+            _authenticator(keys, client, closing), tokens, KubernetesRest(client), process.namespaces
+        )
         jobs = JobCache(store)
         ready = Ready(store, objects, jobs, authenticator)
         limits = AccountLimits.of(settings, jobs)
@@ -148,6 +156,22 @@ def _authenticator(keys: KeySettings, client: ApiClient, closing: ExitStack) -> 
     watch.start()
     closing.callback(watch.stop)
     return KeyAuthenticator(watch)
+
+
+def _with_tokens(
+    keys: Authenticator, settings: TokenSettings, rest: KubernetesRest, namespaces: tuple[str, ...] | None
+) -> Authenticator:
+    """Tokens beside API keys, where they are wanted; without keys, tokens alone."""
+    if settings.audience is None:
+        return keys
+    tokens = TokenAuthenticator(
+        ClusterReviews(rest),
+        audience=settings.audience,
+        account=settings.account,
+        namespaces=namespaces,
+        cache_seconds=settings.cache_seconds,
+    )
+    return KeysAndTokens(keys, tokens) if keys.requires_login else tokens
 
 
 def _listen(variable: str, host: str, port: int) -> socket.socket:

@@ -33,8 +33,8 @@ class ProcessSettings:
         host = read.value("THUMBNAILS_HOST", defaults.host, read_host)
         if not requires_login and not ipaddress.ip_address(host).is_loopback:
             raise InvalidSetting(
-                f"THUMBNAILS_HOST: must be a loopback address, not {shown(host)}, unless there are API keys "
-                "(THUMBNAILS_API_KEYS_SECRET or THUMBNAILS_API_KEYS_DIR)"
+                f"THUMBNAILS_HOST: must be a loopback address, not {shown(host)}, unless there is a login "
+                "(THUMBNAILS_API_KEYS_SECRET, THUMBNAILS_API_KEYS_DIR or THUMBNAILS_API_TOKEN_AUDIENCE)"
             )
         return cls(
             host=host,
