@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
-from hack.formats import jpeg, scene
+from hack.formats import jpeg, png, scene, tiff
 
 from thumbnails_contract.errors import SourceError
 from thumbnails_contract.spec import Format
@@ -23,7 +23,20 @@ def _progressive_without_sampling() -> bytes:
     return bytes(data)
 
 
+def _tiff_of_more_rows_than_strips() -> bytes:
+    """A height that strips do not reach, and an orientation: Pillow turned a picture of another size."""
+    page = tiff.Page(scene.colour(), tiff.RGB, tags={257: (4, [16_384]), 274: (3, [4])})
+    return tiff.write(page)
+
+
+def _palette_of_more_alphas_than_colours() -> bytes:
+    """A palette has 256 colours at most; Pillow stops at the 257th alpha."""
+    return png.write_palette(*scene.palette(16), 4, bytes(range(256)) + bytes(8))
+
+
 FOUND = {
+    "a TIFF of more rows than its strips hold": _tiff_of_more_rows_than_strips,
+    "a PNG of more alphas than colours": _palette_of_more_alphas_than_colours,
     "a progressive JPEG with sampling factors of zero": _progressive_without_sampling,
 }
 
