@@ -278,7 +278,7 @@ class Trial:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             setback, delay = "connection", 0.5
-            with suppress(requests.ConnectionError, requests.Timeout):
+            with suppress(requests.RequestException):  # not even the whole answer
                 answer = session.post(
                     f"{self.installation.api_url}/images",
                     files={"image": ("picture", picture.content)},
