@@ -33,10 +33,15 @@ class Cluster:
         self.core: Any = client.CoreV1Api(self._api)
         self.objects = client.CustomObjectsApi(self._api)
         self._extensions = client.ApiextensionsV1Api(self._api)
+        self._made_crd = False
 
     def install_crd(self) -> None:
         """Apply the CRD unless it is there, as a chart's for one, and return when its objects are served."""
         crd = yaml.safe_load(CRD_FILE.read_text())
+        self._made_crd = not any(
+            each.metadata.name == crd["metadata"]["name"]
+            for each in self._extensions.list_custom_resource_definition().items
+        )
         with suppress(self.errors):
             known: Any = self.objects.get_cluster_custom_object(
                 "apiextensions.k8s.io", "v1", "customresourcedefinitions", crd["metadata"]["name"]
@@ -74,6 +79,12 @@ class Cluster:
         self.core.delete_namespace(name)
 
     def close(self) -> None:
+        """Whoever made the CRD removes it, with all jobs: Helm takes over nothing that it did not make."""
+        if self._made_crd:
+            with suppress(self.errors):
+                self._extensions.delete_custom_resource_definition(
+                    yaml.safe_load(CRD_FILE.read_text())["metadata"]["name"]
+                )
         self._api.close()
 
 

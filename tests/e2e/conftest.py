@@ -104,9 +104,12 @@ class Tools:
 
 
 class Forward:
-    """`kubectl port-forward` to a Service, on one local port, made anew whenever it ends (its pod has)."""
+    """`kubectl port-forward` to a Service or a pod, on one local port, made anew whenever it ends.
 
-    def __init__(self, tools: Tools, namespace: str, service: str, port: int) -> None:
+    Of a Service's pods kubectl chooses one, and stays with it as long as that lives.
+    """
+
+    def __init__(self, tools: Tools, namespace: str, target: str, port: int) -> None:
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
             self.port: int = sock.getsockname()[1]
@@ -114,20 +117,24 @@ class Forward:
             "--namespace",
             namespace,
             "port-forward",
-            f"service/{service}",
+            target,
             f"{self.port}:{port}",
         )
         self._tools = tools
+        self._lock = threading.Lock()  # no process is started after `close`
         self._closed = threading.Event()
         self._ready = threading.Event()
         self._process: subprocess.Popen[str] | None = None
-        self._thread = threading.Thread(target=self._keep, name=f"forward to {service}")
+        self._thread = threading.Thread(target=self._keep, name=f"forward to {target}")
         self._thread.start()
-        assert self._ready.wait(PATIENCE_SECONDS), f"no way to {service}"
+        assert self._ready.wait(PATIENCE_SECONDS), f"no way to {target}"
 
     def _keep(self) -> None:
         while not self._closed.is_set():
-            self._process = process = self._tools.start("kubectl", *self._command)
+            with self._lock:
+                if self._closed.is_set():
+                    return
+                self._process = process = self._tools.start("kubectl", *self._command)
             assert process.stdout is not None
             for line in process.stdout:
                 if line.startswith("Forwarding from"):
@@ -139,9 +146,10 @@ class Forward:
             self._closed.wait(0.2)
 
     def close(self) -> None:
-        self._closed.set()
-        if self._process is not None:
-            self._process.kill()
+        with self._lock:
+            self._closed.set()
+            if self._process is not None:
+                self._process.kill()
         self._thread.join()
 
 
@@ -174,11 +182,14 @@ class Webhooks:
 
     def all(self) -> list[Delivery]:
         """All deliveries so far."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
-            with suppress(requests.ConnectionError):
+            try:
                 answer = self._session.get(self._outside, timeout=30).json()
                 return [Delivery(each["path"], each["headers"], each["body"]) for each in answer]
-            time.sleep(0.2)
+            except (requests.ConnectionError, requests.Timeout):
+                assert time.monotonic() < deadline, "the receiver of webhooks does not answer"
+                time.sleep(0.2)
 
     def of_job(self, job_id: str) -> list[Delivery]:
         """Those about this job, at least one."""
@@ -199,7 +210,7 @@ class Installation:
         self.webhooks = webhooks
         self.key = self.secret(f"{RELEASE}-api-key", "key")
         self.session = self.new_session(self.key)
-        self._forward = Forward(tools, namespace, f"{RELEASE}-api", 3000)
+        self._forward = Forward(tools, namespace, f"service/{RELEASE}-api", 3000)
         self.api_url = f"http://127.0.0.1:{self._forward.port}"
         self._store_forward: Forward | None = None
         self._store: Any = None
@@ -261,8 +272,21 @@ class Installation:
 
     def new_key(self, account: str) -> str:
         """A new API key, made as an administrator makes one, from outside the cluster."""
-        made = subprocess.run(
-            [sys.executable, "-c", KEYS, "keys", "create", "--account", account],
+        made = self._keys("create", "--account", account)
+        return next(word for word in made.split() if word.startswith("tn_"))
+
+    def revoke_key(self, key: str) -> None:
+        """Make a key useless."""
+        self._keys("revoke", key)
+
+    def forward(self, target: str, port: int) -> Forward:
+        """A way to `service/NAME` or `pod/NAME`, for the caller to close."""
+        return Forward(self.tools, self.namespace, target, port)
+
+    def _keys(self, *arguments: str) -> str:
+        """What `thumbnails-api keys ...` prints."""
+        return subprocess.run(
+            [sys.executable, "-c", KEYS, "keys", *arguments],
             env={
                 **self.tools.environment,
                 "THUMBNAILS_NAMESPACE": self.namespace,
@@ -272,8 +296,7 @@ class Installation:
             text=True,
             timeout=PATIENCE_SECONDS,
             check=True,
-        )
-        return next(word for word in made.stdout.split() if word.startswith("tn_"))
+        ).stdout
 
     # ---- the API ----
 
@@ -322,7 +345,7 @@ class Installation:
             from thumbnails_common.s3 import S3ObjectStore
             from thumbnails_common.s3_settings import S3Settings
 
-            self._store_forward = Forward(self.tools, self.namespace, f"{RELEASE}-minio", 9000)
+            self._store_forward = Forward(self.tools, self.namespace, f"service/{RELEASE}-minio", 9000)
             environment = {
                 "THUMBNAILS_S3_ENDPOINT": f"http://127.0.0.1:{self._store_forward.port}",
                 "THUMBNAILS_S3_BUCKET": "thumbnails",
@@ -356,6 +379,7 @@ class Installer:
     def __init__(self, tools: Tools) -> None:
         self.tools = tools
         self._made: list[tuple[str, list[Any]]] = []
+        self._made_crd = False
         given = os.environ.get("THUMBNAILS_TEST_VALUES")
         self._given: Document = yaml.safe_load(Path(given).read_text()) if given else {}
 
@@ -372,13 +396,15 @@ class Installer:
         address, forward = self._start_receiver(namespace)
         closing.append(forward)
         url = f"http://receiver.{namespace}.svc:8080"
+        installs_crd = not self._has_crd()
+        self._made_crd |= installs_crd
         settings = merged(
             merged(SMALL, self._given),
             {
                 "operator": {"replicas": 2},
                 "webhook": {"url": f"{url}/default"},
                 "settings": {"webhookAllow": address, "logLevel": "DEBUG"},
-                "crds": {"install": not self._has_crd()},
+                "crds": {"install": installs_crd},
                 "minio": {"persistence": {"enabled": self._has_default_storage_class()}},
             },
         )
@@ -418,7 +444,7 @@ class Installer:
             "--output=jsonpath={.spec.clusterIP}",
         )
         network = f"{address}/128" if ":" in address else f"{address}/32"
-        return network, Forward(self.tools, namespace, "receiver", 8080)
+        return network, Forward(self.tools, namespace, "service/receiver", 8080)
 
     def _values_option(self) -> list[str]:
         given = os.environ.get("THUMBNAILS_TEST_VALUES")
@@ -439,9 +465,16 @@ class Installer:
                 each.close()
             if os.environ.get("THUMBNAILS_TEST_KEEP"):
                 continue
-            with suppress(AssertionError):  # it was never there
-                self.tools.run("helm", "uninstall", RELEASE, "--namespace", namespace, "--wait")
-            self.tools.run("kubectl", "delete", "namespace", namespace, "--wait=false")
+            # Whatever cannot be removed, the rest is: it may never have been there, or the cluster is slow.
+            for command in (
+                ("helm", "uninstall", RELEASE, "--namespace", namespace, "--wait"),
+                ("kubectl", "delete", "namespace", namespace, "--wait=false"),
+            ):
+                with suppress(AssertionError, subprocess.TimeoutExpired):
+                    self.tools.run(*command)
+        # Nobody else can install a chart whose CRD another release has left.
+        if self._made_crd and not os.environ.get("THUMBNAILS_TEST_KEEP"):
+            self.tools.run("kubectl", "delete", "crd", CRD, "--ignore-not-found", "--timeout=120s")
 
 
 def receiver_objects(image: str) -> list[Document]:
