@@ -39,7 +39,7 @@ class Cluster:
         """Apply the CRD unless it is there, as a chart's for one, and return when its objects are served."""
         crd = yaml.safe_load(CRD_FILE.read_text())
         self._made_crd = not any(
-            each.metadata.name == crd["metadata"]["name"]
+            each.metadata is not None and each.metadata.name == crd["metadata"]["name"]
             for each in self._extensions.list_custom_resource_definition().items
         )
         with suppress(self.errors):
