@@ -19,6 +19,7 @@ from .idempotency import Idempotency
 from .intake import Intake
 from .job_cache import JobCache
 from .links import NO_LINKS, LinkSigner
+from .metrics import ApiMetrics
 from .middleware import Authentication, OriginGuard, RateLimiting, RequestLog
 from .problems import handle_http_error, handle_thumbnails_error, handle_unexpected
 from .quotas import AccountLimits
@@ -28,6 +29,7 @@ from .resources.health import Alive, Ready
 from .resources.images import Image, Images
 from .resources.jobs import Job, Jobs
 from .resources.links import JobLinks
+from .resources.metrics import MetricsPage
 from .resources.page import Index, WebFiles
 from .resources.presets import PresetList
 from .resources.thumbnails import Thumbnail
@@ -61,17 +63,19 @@ def create_app(
     limits: AccountLimits | None = None,
     signer: LinkSigner = NO_LINKS,
     ready: Ready | None = None,
+    metrics: ApiMetrics | None = None,
     clock: Callable[[], datetime] = utc_now,
     new_id: Callable[[], str] = new_uuid7,
     sleep: Callable[[float], None] = time.sleep,
 ) -> App:
     """The WSGI application. The caller starts and stops `jobs`, and gives `store` and `objects`.
 
-    `ready`, when it is shared with other ports, or says that we are about to end; `limits`, when they are
-    shared with the server.
+    `ready`, when it is shared with other ports, or says that we are about to end; `metrics` and `limits`,
+    when they are shared, too.
     """
     authenticator = authenticator or AnonymousAuthenticator()
-    middleware: list[Any] = [RequestLog()]
+    metrics = metrics or ApiMetrics(jobs)
+    middleware: list[Any] = [RequestLog(metrics)]
     if not authenticator.requires_login:
         middleware.append(OriginGuard())
     limits = limits or AccountLimits.of(settings, jobs)
@@ -145,6 +149,8 @@ def create_app(
     app.add_route("/presets", PresetList(settings.presets))
     app.add_route("/healthz", Alive())
     app.add_route("/readyz", ready or Ready(store, objects, jobs, authenticator))
+    if not authenticator.requires_login:  # in a cluster they have a port of their own
+        app.add_route("/metrics", MetricsPage(metrics))
     return app
 
 

@@ -96,6 +96,12 @@ class _Index:
     def count(self, caller: Caller, phases: Iterable[Phase]) -> int:
         return sum(len(self._sorted.get((caller, phase), ())) for phase in phases)
 
+    def counts(self) -> dict[Phase, int]:
+        found = dict.fromkeys(Phase, 0)
+        for (_, phase), positions in self._sorted.items():
+            found[phase] += len(positions)
+        return found
+
     def has_jobs(self, caller: Caller, phases: Iterable[Phase] = Phase) -> bool:
         return any((caller, phase) in self._sorted for phase in phases)
 
@@ -196,6 +202,11 @@ class JobCache:
                 if latest.status.finished or left <= 0 or self._stopping.is_set():
                     return latest
                 self._job_ended.wait(left)
+
+    def counts(self) -> dict[Phase, int]:
+        """How many jobs of all callers are known, by phase."""
+        with self._lock:
+            return self._index.counts()
 
     def news(self, caller: Caller, after: int | None, timeout_seconds: float) -> News:
         """What happened to the caller's jobs after this version; waits until there is something.

@@ -49,17 +49,13 @@ class LinkSigner:
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> Self:
-        """From `THUMBNAILS_LINK_SECRET`, or the file that `THUMBNAILS_LINK_SECRET_FILE` names.
+        """From `THUMBNAILS_LINK_SECRET`, or the file that the same with `_FILE` names.
 
         Without either there are no links. Raises InvalidSetting.
         """
-        read = Environment(env)
-        if not (read.text("THUMBNAILS_LINK_SECRET", "") or read.text("THUMBNAILS_LINK_SECRET_FILE", "")):
-            return cls()
+        text = Environment(env).optional_secret("THUMBNAILS_LINK_SECRET")
         try:
-            return cls.from_text(read.secret("THUMBNAILS_LINK_SECRET"))
-        except InvalidSetting:
-            raise
+            return cls.from_text(text)
         except ValueError as error:
             raise InvalidSetting(f"THUMBNAILS_LINK_SECRET: {error}") from None
 

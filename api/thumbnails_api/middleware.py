@@ -16,6 +16,7 @@ from thumbnails_contract.errors import Unauthorized
 from .accounts import Access, Authenticator
 from .addresses import Network, client_address
 from .links import SIGNATURE, LinkSigner
+from .metrics import ApiMetrics
 from .origin import check_origin
 from .rate_limits import FailedLogins, RequestLimit, headers_of
 from .scopes import Scope
@@ -23,7 +24,7 @@ from .scopes import Scope
 log = logging.getLogger("thumbnails_api.access")
 
 # Probes come from the node with whatever Host, and tell nothing about pictures.
-PROBE_PATHS: Final = frozenset({"/healthz", "/readyz"})
+PROBE_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 # The page is the same for everybody: it asks for a key by itself.
 _PAGE_PATHS: Final = re.compile(r"/|/assets/.*")
 _SIGNED: Final = re.compile(rf"(?:^|&){SIGNATURE}=")
@@ -35,6 +36,9 @@ class RequestLog:
 
     The query is left out: a webhookUrl may hold a secret.
     """
+
+    def __init__(self, metrics: ApiMetrics) -> None:
+        self._metrics = metrics
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Begin."""
@@ -50,11 +54,18 @@ class RequestLog:
         self, req: falcon.Request, resp: falcon.Response, _resource: object, _req_succeeded: bool
     ) -> None:
         """End."""
+        seconds = time.perf_counter() - req.context.began
+        received = req.content_length or 0
+        self._metrics.answered(req.method, req.uri_template, resp.status_code, seconds, received)
         if req.path in PROBE_PATHS and resp.status_code == falcon.http_status_to_code(falcon.HTTP_200):
             return
-        milliseconds = (time.perf_counter() - req.context.began) * 1000
         log.info(
-            "%s %s %d %.1fms %s", req.method, req.path, resp.status_code, milliseconds, req.context.request_id
+            "%s %s %d %.1fms %s",
+            req.method,
+            req.path,
+            resp.status_code,
+            seconds * 1000,
+            req.context.request_id,
         )
 
 

@@ -1,12 +1,14 @@
-"""The probes on a port of their own: no upload, and no limit of connections, stands in their way."""
+"""Probes and metrics on a port of their own: no upload, and no limit of connections, stands in their way."""
 
 from socket import socket
 from typing import Any, Final
 
 import falcon
 
+from .metrics import ApiMetrics
 from .problems import handle_http_error, handle_unexpected
 from .resources.health import Alive, Ready
+from .resources.metrics import MetricsPage
 from .server import Server
 from .settings import MEBIBYTE, ApiSettings
 
@@ -15,17 +17,18 @@ _THREADS: Final = 4
 _CONNECTIONS: Final = 64
 
 
-def create_probe_app(ready: Ready) -> Any:
-    """`/healthz` and `/readyz`, for everybody."""
+def create_probe_app(ready: Ready, metrics: ApiMetrics) -> Any:
+    """`/healthz`, `/readyz` and `/metrics`, for whoever may reach this port."""
     app: falcon.App[falcon.Request, falcon.Response] = falcon.App()
     app.add_error_handler(Exception, handle_unexpected)
     app.add_error_handler(falcon.HTTPError, handle_http_error)
     app.add_route("/healthz", Alive())
     app.add_route("/readyz", ready)
+    app.add_route("/metrics", MetricsPage(metrics))
     return app
 
 
-def create_probe_server(ready: Ready, listener: socket) -> Server:
+def create_probe_server(ready: Ready, metrics: ApiMetrics, listener: socket) -> Server:
     """A server of that app, to be run in a thread."""
     settings = ApiSettings(
         threads=_THREADS,
@@ -36,4 +39,4 @@ def create_probe_server(ready: Ready, listener: socket) -> Server:
         idle_timeout_seconds=30,
         shutdown_grace_seconds=1,
     )
-    return Server(create_probe_app(ready), settings, [listener])
+    return Server(create_probe_app(ready, metrics), settings, [listener])

@@ -128,10 +128,9 @@ class ApiSettings:
             values[item.name] = read.integer(
                 item.metadata["variable"], getattr(defaults, item.name), least=least, most=most
             )
-        if read.text("THUMBNAILS_RATE_LIMIT_STORAGE_FILE", "") or read.text(
-            "THUMBNAILS_RATE_LIMIT_STORAGE", ""
-        ):
-            values["rate_limit_storage"] = read.secret("THUMBNAILS_RATE_LIMIT_STORAGE")
+        values["rate_limit_storage"] = read.optional_secret(
+            "THUMBNAILS_RATE_LIMIT_STORAGE", defaults.rate_limit_storage
+        )
         values["trusted_proxies"] = read.value(
             "THUMBNAILS_TRUSTED_PROXIES", defaults.trusted_proxies, parse_networks
         )

@@ -21,7 +21,7 @@ class TokenSettings:
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> Self:
-        """From `THUMBNAILS_API_TOKEN_*`. Raises InvalidSetting."""
+        """From the environment. Raises InvalidSetting."""
         read, defaults = Environment(env), cls()
         return cls(
             audience=read.value("THUMBNAILS_API_TOKEN_AUDIENCE", defaults.audience, str),

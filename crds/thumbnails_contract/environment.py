@@ -71,6 +71,11 @@ class Environment:
 
         return self.value(variable, default, convert)
 
+    def optional_secret(self, variable: str, default: str = "") -> str:
+        """The same as `secret`; the default when neither is set."""
+        is_set = self.text(variable, "") or self.text(f"{variable}_FILE", "")
+        return self.secret(variable) if is_set else default
+
     def secret(self, variable: str) -> str:
         """The value, or the content of the file that `<variable>_FILE` names; one of them must be."""
         if text := self.text(variable, ""):

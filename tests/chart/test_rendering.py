@@ -13,6 +13,7 @@ from hack.cluster.commands import project_version
 from hack.cluster.images import project_images
 
 from thumbnails_api.keys import ApiKey, digest_of, key_id_of
+from thumbnails_api.links import LinkSigner
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "thumbnails"
@@ -231,6 +232,10 @@ def test_every_setting_of_api_and_operator_can_be_set(render: Any) -> None:
         "THUMBNAILS_S3_ACCESS_KEY",
         "THUMBNAILS_S3_SECRET_KEY",
         "THUMBNAILS_WEBHOOK_URL",
+        "THUMBNAILS_LINK_SECRET",  # the file in its place
+        "THUMBNAILS_RATE_LIMIT_STORAGE",  # rateLimits.existingSecret
+        "THUMBNAILS_API_TOKEN_AUDIENCE",  # kubernetesTokens
+        "THUMBNAILS_API_TOKEN_ACCOUNT",
     }
     assert documented("AO") - settable - wired == set()
     assert settable & wired == set()
@@ -344,6 +349,29 @@ def test_keys_are_made_by_the_first_installation_alone(render: Any) -> None:
 @every_way
 def test_a_login_is_always_asked_for(render: Any, way: str) -> None:
     assert set_variables(render(way))["THUMBNAILS_API_KEYS_SECRET"]
+
+
+def test_links_are_signed_with_a_secret_that_only_the_api_has(render: Any) -> None:
+    rendered = render()
+    secret = b64decode(rendered.one("Secret", "thumbnails-links")["data"]["secret"]).decode()
+    assert LinkSigner.from_text(secret).secrets == (secret.encode(),)
+    for component, pod in rendered.pods().items():
+        names = {volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume}
+        assert ("thumbnails-links" in names) == (component == "api")
+
+
+def test_tokens_and_a_shared_storage_of_counts_are_wired_when_asked_for(render: Any) -> None:
+    names = set(set_variables(render()))
+    asked = set_variables(render("tenants-values.yaml"))
+    assert asked["THUMBNAILS_API_TOKEN_AUDIENCE"] == "thumbnails-api"
+    assert asked["THUMBNAILS_API_TOKEN_ACCOUNT"] == "default"
+    assert {"THUMBNAILS_API_TOKEN_AUDIENCE", "THUMBNAILS_RATE_LIMIT_STORAGE"} & names == set()
+    (storage,) = (
+        variable["valueFrom"]
+        for variable in render("tenants-values.yaml").pods()["api"]["containers"][0]["env"]
+        if variable["name"] == "THUMBNAILS_RATE_LIMIT_STORAGE"
+    )
+    assert storage == {"secretKeyRef": {"name": "redis", "key": "uri"}}
 
 
 def test_volumes_stay_when_the_release_goes(render: Any) -> None:

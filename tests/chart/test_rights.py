@@ -25,12 +25,12 @@ OPERATOR: Rules = [
 
 
 def rules_of(rendered: Any, account: str, *, namespace: str | None = None) -> Rules:
-    """All that an account may do (in one namespace), by its bindings."""
+    """All that an account may do (in one namespace; "": in none), by its bindings."""
     found: Rules = []
     for kind in ("RoleBinding", "ClusterRoleBinding"):
         for binding in rendered.all(kind):
             subjects = {subject["name"] for subject in binding["subjects"]}
-            if account not in subjects or namespace not in (None, binding["metadata"].get("namespace")):
+            if account not in subjects or namespace not in (None, binding["metadata"].get("namespace", "")):
                 continue
             (role,) = (
                 role
@@ -52,9 +52,16 @@ def test_rights_are_these_and_no_more(render: Any, account: str, rules: Rules) -
     assert rules_of(render(), f"thumbnails-{account}") == rules
 
 
-def test_only_reviews_of_tokens_reach_beyond_the_namespaces(render: Any) -> None:
-    roles = render("tenants-values.yaml").all("ClusterRole")
-    assert [rule["resources"] for role in roles for rule in role["rules"]] == [["tokenreviews"]]
+def test_only_reviews_reach_beyond_the_namespaces(render: Any) -> None:
+    reviews = [("authentication.k8s.io", "tokenreviews", "", "create")]
+    access = ("authorization.k8s.io", "subjectaccessreviews", "", "create")
+    for values, api in ((None, []), ("tenants-values.yaml", [*reviews, access])):
+        rendered = render(values)
+        for account, rules in (("api", api), ("operator", reviews)):
+            assert rules_of(rendered, f"thumbnails-{account}", namespace="") == rules
+        roles = {role["metadata"]["name"] for role in rendered.all("ClusterRole")}
+        bound = {binding["roleRef"]["name"] for binding in rendered.all("ClusterRoleBinding")}
+        assert roles == bound
 
 
 def test_in_tenants_namespaces_nobody_may_change_pods(render: Any) -> None:
@@ -139,6 +146,12 @@ def test_the_api_is_reached_by_anybody_and_reaches_what_it_needs(render: Any) ->
     assert reach(spec["egress"], "to") == {
         ("kube-dns", 53), ("minio", 9000), ("anybody", 443), ("anybody", 6443),
     }  # fmt: skip
+
+
+def test_the_api_reaches_the_storage_of_counts_that_replicas_share(render: Any) -> None:
+    spec = render("tenants-values.yaml").one("NetworkPolicy", "thumbnails-api")["spec"]
+    (rule,) = (rule for rule in spec["egress"] if rule["ports"] == [{"protocol": "TCP", "port": 6379}])
+    assert rule["to"] == [{"podSelector": {"matchLabels": {"app": "redis"}}}]
 
 
 def test_workers_of_tenants_are_isolated_in_their_namespaces(render: Any) -> None:

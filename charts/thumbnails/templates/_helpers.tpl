@@ -122,6 +122,10 @@ http://{{ include "thumbnails.prefix" . }}-minio.{{ .Release.Namespace }}:9000
 {{- .Values.apiKeys.existingSecret | default (printf "%s-api-keys" (include "thumbnails.prefix" .)) -}}
 {{- end }}
 
+{{- define "thumbnails.links.secret" -}}
+{{- .Values.links.existingSecret | default (printf "%s-links" (include "thumbnails.prefix" .)) -}}
+{{- end }}
+
 {{/* The data of a Secret that the chart makes: what is there already, or else new: (list $ name new).
      `helm template` sees no cluster and makes new ones each time: who renders so (GitOps) sets existingSecret. */}}
 {{- define "thumbnails.keptData" -}}

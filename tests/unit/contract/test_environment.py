@@ -57,3 +57,14 @@ def test_a_secret_that_is_not_there(tmp_path: Path, content: str | None, text: s
         Environment({"X_FILE": str(file)}).secret("X")
     with pytest.raises(InvalidSetting, match=r"^X: must be set, or X_FILE"):
         Environment({}).secret("X")
+
+
+def test_an_optional_secret_is_its_default_where_nothing_is_set(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("from a file\n")
+    assert Environment({}).optional_secret("THUMBNAILS_X") == ""
+    assert Environment({"THUMBNAILS_X": " "}).optional_secret("THUMBNAILS_X", "default") == "default"
+    assert Environment({"THUMBNAILS_X": "value"}).optional_secret("THUMBNAILS_X") == "value"
+    assert Environment({"THUMBNAILS_X_FILE": str(file)}).optional_secret("THUMBNAILS_X") == "from a file"
+    with pytest.raises(InvalidSetting, match=r"^THUMBNAILS_X_FILE: cannot be read"):
+        Environment({"THUMBNAILS_X_FILE": str(tmp_path / "none")}).optional_secret("THUMBNAILS_X")
