@@ -21,7 +21,8 @@ class ScriptedStore:
         self._closed = threading.Event()
         self.calls: list[str] = []
 
-    def list(self, *, continue_token: str | None = None) -> JobPage:
+    def list(self, namespace: str | None = None, *, continue_token: str | None = None) -> JobPage:
+        assert namespace is None
         self.calls.append(f"list {continue_token}")
         page = self._script.pop(0)
         if isinstance(page, Exception):
