@@ -18,7 +18,7 @@ from thumbnails_common.objectstore import NoSuchObject, ObjectFacts, ObjectStore
 from thumbnails_common.tombstone import MAX_BYTES, InvalidTombstone, Tombstone
 from thumbnails_contract.errors import Unavailable
 from thumbnails_contract.job import JobKey, ThumbnailJob
-from thumbnails_contract.keys import SOURCES, THUMBNAILS, TOMBSTONES, tombstone_key
+from thumbnails_contract.keys import IDEMPOTENCY, SOURCES, THUMBNAILS, TOMBSTONES, tombstone_key
 
 from .settings import OperatorSettings
 from .sweep import (
@@ -113,7 +113,7 @@ class Janitor:
         known = _Known(self._jobs, self._unreadable)
         now = self._clock()
         deleted = await self._sweep_tombstones(known, now)
-        for prefix in (SOURCES, THUMBNAILS):
+        for prefix in (SOURCES, THUMBNAILS, IDEMPOTENCY):
             deleted += await self._sweep_objects(prefix, known, now)
         return deleted
 

@@ -85,6 +85,7 @@ class OperatorSettings:
     sweep_grace_seconds: float = 3600.0
     source_retention_seconds: float = 86_400.0
     thumbnails_keep_days: float | None = None
+    idempotency_seconds: int = 86_400  # what the API keeps of an Idempotency-Key
 
     # The loop (controller.py)
     blocking_threads: int = 8
@@ -155,6 +156,9 @@ class OperatorSettings:
             ttl_seconds=read.value("THUMBNAILS_TTL_SECONDS", None, _natural),
             sweep_interval_seconds=read.number(
                 "THUMBNAILS_SWEEP_INTERVAL_SECONDS", defaults.sweep_interval_seconds, least=1
+            ),
+            idempotency_seconds=read.integer(
+                "THUMBNAILS_IDEMPOTENCY_SECONDS", defaults.idempotency_seconds, least=60, most=31_536_000
             ),
             sweep_grace_seconds=read.number("THUMBNAILS_SWEEP_GRACE_SECONDS", defaults.sweep_grace_seconds),
             source_retention_seconds=read.number(

@@ -26,6 +26,7 @@ from thumbnails_contract.keys import (
 
 from .settings import OperatorSettings
 
+_IDEMPOTENCY = re.compile(r"idempotency/([^/]+)/[^/]+/[0-9a-f]{64}")
 _THUMBNAIL = re.compile(r"thumbnails/([^/]+)/([^/]+)/[0-9a-f]{64}/([0-9a-f]{32})")
 # When a job that has not ended ends.
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
@@ -42,6 +43,11 @@ class Rules:
     source_retention: timedelta
     thumbnails_keep: timedelta | None = None
     namespaces: frozenset[str] | None = None
+    idempotency_retention: timedelta = timedelta(days=1)
+
+    def watches(self, namespace: str) -> bool:
+        """Whether what lies under this namespace is ours to clean."""
+        return self.namespaces is None or namespace in self.namespaces
 
     @classmethod
     def of(cls, settings: OperatorSettings, namespaces: Iterable[str] | None = None) -> Self:
@@ -52,6 +58,7 @@ class Rules:
             source_retention=timedelta(seconds=settings.source_retention_seconds),
             thumbnails_keep=None if days is None else timedelta(days=days),
             namespaces=None if namespaces is None else frozenset(namespaces),
+            idempotency_retention=timedelta(seconds=settings.idempotency_seconds),
         )
 
 
@@ -189,6 +196,10 @@ def _is_removable(facts: ObjectFacts, references: References, rules: Rules, now:
         return _is_covered(uploaded.namespace, references, rules) and all(
             end is None or now - end > rules.source_retention for end in ends
         )
+    if match := _IDEMPOTENCY.fullmatch(facts.key):
+        # The API counts from a clock of its own: nothing goes that it may still answer with.
+        kept = rules.idempotency_retention + rules.grace
+        return rules.watches(match[1]) and now - facts.last_modified > kept
     if match := _THUMBNAIL.fullmatch(facts.key):
         return not _is_held(match, references, rules) and _is_outlived(facts, references, rules, now)
     return False
@@ -211,8 +222,7 @@ def _is_outlived(facts: ObjectFacts, references: References, rules: Rules, now: 
 
 def _is_covered(namespace: str, references: References, rules: Rules) -> bool:
     """Whether all jobs of this namespace are known, so that what they do not refer to is garbage."""
-    ours = rules.namespaces is None or namespace in rules.namespaces
-    return ours and not references.protects(namespace)
+    return rules.watches(namespace) and not references.protects(namespace)
 
 
 def _expected_thumbnails(job: ThumbnailJob) -> list[str]:

@@ -14,7 +14,7 @@ from thumbnails_common.objectstore import NoSuchObject, ObjectFacts
 from thumbnails_common.tombstone import MAX_BYTES, Tombstone
 from thumbnails_contract.errors import ObjectStoreUnavailable
 from thumbnails_contract.job import JobKey, ThumbnailJob
-from thumbnails_contract.keys import recipes, source_key, thumbnail_key, tombstone_key
+from thumbnails_contract.keys import idempotency_key, recipes, source_key, thumbnail_key, tombstone_key
 from thumbnails_contract.spec import Spec
 from thumbnails_contract.status import Condition, ConditionType, OutputFacts, Reason, Status
 from thumbnails_operator.janitor import BATCH_OBJECTS, Janitor
@@ -165,6 +165,14 @@ def test_a_sweep_leaves_what_is_needed_and_nothing_else(world: World) -> None:
         "sources/team-a/holiday.jpg",
         "somebody/else",
     }
+
+
+def test_a_sweep_forgets_old_idempotency_keys(world: World) -> None:
+    old, new = (idempotency_key("team-a", "default", sha * 64) for sha in "ab")
+    world.bucket.add(old)
+    world.bucket.add(new, modified=NOW)
+    assert world.sweep() == 1
+    assert set(world.bucket.objects) == {new}
 
 
 def test_nothing_to_do_deletes_nothing(world: World) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from thumbnails_common.objectstore import ObjectFacts
 from thumbnails_common.tombstone import Tombstone
 from thumbnails_contract.job import JobKey, ThumbnailJob
-from thumbnails_contract.keys import recipes, source_key, thumbnail_key
+from thumbnails_contract.keys import idempotency_key, recipes, source_key, thumbnail_key
 from thumbnails_contract.spec import Format, Output, Spec
 from thumbnails_contract.status import Condition, ConditionType, OutputFacts, Reason, Status
 from thumbnails_operator.settings import OperatorSettings
@@ -218,6 +218,25 @@ def test_rules_come_from_the_settings() -> None:
         timedelta(minutes=1), timedelta(minutes=2), timedelta(hours=12), frozenset({"a"})
     )
     assert Rules.of(OperatorSettings()) == Rules(HOUR, DAY)
+    assert Rules.of(OperatorSettings(idempotency_seconds=60)).idempotency_retention == timedelta(minutes=1)
+
+
+# ---- Idempotency-Keys ---------------------------------------------------------------------------------
+
+
+def test_what_is_kept_of_an_idempotency_key_goes_after_its_time_whatever_jobs_there_are() -> None:
+    key = idempotency_key("team-a", "default", SHA[0])
+    rules = replace(RULES, idempotency_retention=DAY)
+    assert not goes(key, modified=NOW - DAY - HOUR, rules=rules)
+    assert goes(key, modified=NOW - DAY - HOUR - timedelta(seconds=1), rules=rules)
+    assert goes(key, make_job(), rules=rules)
+    assert goes(key, rules=replace(rules, namespaces=frozenset({"team-a"})))
+    assert not goes(key, rules=replace(rules, namespaces=frozenset({"team-b"})))
+
+
+@pytest.mark.parametrize("key", ["idempotency/", "idempotency/team-a/x", f"idempotency/a/b/c/{'a' * 64}"])
+def test_what_somebody_else_put_beside_them_stays(key: str) -> None:
+    assert not goes(key)
 
 
 # ---- deleted jobs and tombstones ----------------------------------------------------------------------
