@@ -22,6 +22,7 @@ from thumbnails_common.s3_settings import S3Settings
 from thumbnails_contract import logs
 from thumbnails_contract.environment import InvalidSetting
 from thumbnails_contract.errors import ObjectStoreUnavailable
+from thumbnails_contract.variables import complaints
 
 from .accounts import AnonymousAuthenticator, Authenticator, Caller, KeyAuthenticator
 from .app import create_app
@@ -32,6 +33,7 @@ from .keys_settings import KeySettings
 from .keys_store import KeyStore
 from .keys_watch import KeyWatch
 from .links import LinkSigner
+from .metrics import ApiMetrics
 from .probes import create_probe_server
 from .process_settings import ProcessSettings
 from .quotas import AccountLimits
@@ -55,6 +57,8 @@ def main() -> None:
     """Serve until SIGTERM. Ends with status 1 and one line for a wrong setting."""
     try:
         logs.configure(logs.LogSettings.from_environment(os.environ), "api")
+        for line in complaints(os.environ):
+            log.warning("%s", line)
         run(os.environ)
     except InvalidSetting as error:
         sys.exit(str(error))
@@ -84,6 +88,7 @@ def run(env: Mapping[str, str]) -> None:
         jobs = JobCache(store)
         ready = Ready(store, objects, jobs, authenticator)
         limits = AccountLimits.of(settings, jobs)
+        metrics = ApiMetrics(jobs)
         app = create_app(
             store,
             objects,
@@ -93,9 +98,10 @@ def run(env: Mapping[str, str]) -> None:
             limits=limits,
             signer=signer,
             ready=ready,
+            metrics=metrics,
         )
         server = Server(app, settings, [listener], authenticator=authenticator, limits=limits)
-        probes = create_probe_server(ready, probe_listener)
+        probes = create_probe_server(ready, metrics, probe_listener)
         ending = _Ending(server, jobs, ready, process.drain_seconds)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, ending.on_signal)

@@ -24,7 +24,7 @@ from .scopes import Scope
 log = logging.getLogger("thumbnails_api.access")
 
 # Probes come from the node with whatever Host, and tell nothing about pictures.
-PROBE_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+PROBE_PATHS: Final = frozenset({"/healthz", "/readyz"})
 # The page is the same for everybody: it asks for a key by itself.
 _PAGE_PATHS: Final = re.compile(r"/|/assets/.*")
 _SIGNED: Final = re.compile(rf"(?:^|&){SIGNATURE}=")
