@@ -37,6 +37,8 @@ PngImagePlugin.MAX_TEXT_CHUNK = 4 << 20
 # again: with Pillow's own 64 KiB that is 3 % of a JPEG's time.
 _BLOCK_BYTES: Final = 1 << 20
 _EXIF_ORIENTATION: Final = 0x0112
+# What is added to the memory of pixels, as its share: buffers, and what malloc cannot use of what it has.
+_MARGIN: Final = 8
 _JPEG_EOI: Final = b"\xff\xd9"
 # Entropy-coded filler that decodes to something else than the zeros libjpeg makes up.
 _JPEG_FILLER: Final = b"\xa5\x5a" * 4096
@@ -46,6 +48,8 @@ _GREY: Final = 128  # what libjpeg makes of missing pixels, and we of others'
 _WEBP_CANVASES: Final = 4
 # Bytes a pixel of a GIF's canvas: two of them, one to restore, the frame, its colours and its mask.
 _GIF_PIXEL_BYTES: Final = 3 * 4 + 1 + 4 + 1
+# The frame, and what it is converted to.
+_STILL_GIF_PIXEL_BYTES: Final = 1 + 4
 # Pillow keeps the canvas, the frame, and the frame before it to restore.
 _APNG_PIXEL_BYTES: Final = 4 * 4
 # Tags of a TIFF that say how its own pixels are stored, or how they were turned: nothing for a thumbnail.
@@ -385,7 +389,7 @@ def load(opened: Opened, at_least: Size | None = None) -> Image.Image:
         with decoder_errors():
             match opened.header.format:
                 case SourceFormat.GIF:
-                    return next(frames(opened)).image
+                    return _load_gif(opened)
                 case SourceFormat.JPEG:
                     return _load_jpeg(opened, at_least)
                 case SourceFormat.PNG:
@@ -401,6 +405,16 @@ def load(opened: Opened, at_least: Size | None = None) -> Image.Image:
             raise
     with decoder_errors():
         return _load_what_is_there(opened, at_least)
+
+
+def _load_gif(opened: Opened) -> Image.Image:
+    file = opened.gif_file
+    assert file is not None
+    width, height = opened.header.size
+    pixel_bytes = _STILL_GIF_PIXEL_BYTES if gif.covers_all(file) else _GIF_PIXEL_BYTES
+    first = file.frames[0]
+    check_memory(max(first.width * first.height, width * height) * pixel_bytes, opened.available_bytes)
+    return gif.first_picture(opened.data, file)
 
 
 def _load_jpeg(opened: Opened, at_least: Size | None) -> Image.Image:
@@ -521,6 +535,9 @@ def _load_what_is_there(opened: Opened, at_least: Size | None) -> Image.Image:
             image = TiffImageFile(file)
             image.getexif().pop(_EXIF_ORIENTATION, None)
             image._size = opened.header.size  # noqa: SLF001 - as in `_open_tiff`
+        case SourceFormat.GIF if opened.gif_file is not None:
+            with _tolerance():
+                return _not_empty(gif.first_picture(opened.data, opened.gif_file, tolerant=True))
         case _:
             raise CorruptSource
     image.info.update(opened.info)
@@ -532,6 +549,10 @@ def _load_what_is_there(opened: Opened, at_least: Size | None) -> Image.Image:
         except OSError:
             if opened.header.format is not SourceFormat.TIFF:  # libtiff leaves what it had
                 raise
+    return _not_empty(image)
+
+
+def _not_empty(image: Image.Image) -> Image.Image:
     extremes = image.getextrema()
     if all(low == high for low, high in (extremes if isinstance(extremes[0], tuple) else (extremes,))):
         raise CorruptSource
@@ -655,7 +676,7 @@ def _needed_bytes(opened: Opened) -> int:
         widest, highest = max(h for h, _ in blocks), max(v for _, v in blocks)
         share = sum(h * v for h, v in blocks) / (widest * highest)
         needed += int(header.size[0] * header.size[1] * share * 2)
-    return needed
+    return needed + needed // _MARGIN
 
 
 def _shrinking(opened: Opened, at_least: Size | None, *, has_alpha: bool) -> tuple[int, int]:

@@ -107,6 +107,23 @@ def read_gif(data: Data, most_frames: int, most_parts: int | None = None) -> Gif
     return GifFile((width, height), tuple(found), plays)
 
 
+def first_picture(data: Data, file: GifFile, *, tolerant: bool = False) -> Image.Image:
+    """The first state of the canvas; in mode P or L where its frame covers all: that is small."""
+    frame = file.frames[0]
+    if not covers_all(file) or tolerant:
+        return next(composite(data, GifFile(file.size, file.frames[:1], 1), tolerant=tolerant))[0]
+    picture = _decode(data, frame, None)
+    if frame.transparent is not None:
+        picture.info["transparency"] = frame.transparent
+    return picture
+
+
+def covers_all(file: GifFile) -> bool:
+    """Whether the first frame is exactly the canvas."""
+    first = file.frames[0]
+    return (first.left, first.top, first.width, first.height) == (0, 0, *file.size)
+
+
 def composite(data: Data, file: GifFile, *, tolerant: bool = False) -> Iterator[tuple[Image.Image, int]]:
     """Each state of the canvas, and how many milliseconds it stays: RGB when all is opaque, else RGBA.
 
