@@ -20,7 +20,7 @@ from thumbnails_contract.errors import (
 )
 from thumbnails_contract.job import JobKey, ThumbnailJob, new_manifest
 from thumbnails_contract.keys import source_key
-from thumbnails_contract.names import FILE_NAME_ANNOTATION
+from thumbnails_contract.names import FILE_NAME_ANNOTATION, TRACEPARENT_ANNOTATION
 from thumbnails_contract.spec import Batch, Spec
 
 from .accounts import Caller
@@ -54,6 +54,8 @@ class Intake:
         caller: Caller,
         batch: Batch | None,
         name: str | None = None,
+        *,
+        traceparent: str | None = None,
     ) -> ThumbnailJob:
         """Store picture and job. Raises Unavailable, QuotaExceeded, InvalidOption.
 
@@ -71,8 +73,8 @@ class Intake:
             priority=options.priority,
             ttl_seconds_after_finished=options.ttl_seconds_after_finished,
         )
-        annotations = {FILE_NAME_ANNOTATION: picture.file_name} if picture.file_name else None
-        manifest = new_manifest(key, spec, annotations)
+        annotations = {FILE_NAME_ANNOTATION: picture.file_name, TRACEPARENT_ANNOTATION: traceparent}
+        manifest = new_manifest(key, spec, {name: text for name, text in annotations.items() if text})
         self.objects.put(object_key, picture.data, picture.bytes, content_type=content_type(picture.format))
         try:
             document = self._create(key, object_key, manifest, may_exist=name is not None)

@@ -18,12 +18,13 @@ from thumbnails_api.presets import Presets
 from thumbnails_api.problems import PROBLEM_TYPE, problem_document, public_error
 from thumbnails_api.quotas import UploadQuotas
 from thumbnails_api.serving import StoredFile, serve_file
+from thumbnails_api.tracing import parse_traceparent
 from thumbnails_api.uploads import Picture, Rejected, UploadLimits, receive
 from thumbnails_api.waiting import Waiting
 from thumbnails_common.objectstore import NoSuchObject, ObjectStore
 from thumbnails_contract.errors import ForbiddenSource, ImageNotFound
 from thumbnails_contract.job import ThumbnailJob
-from thumbnails_contract.keys import check_source_key
+from thumbnails_contract.keys import check_source_key, parse_source_key
 from thumbnails_contract.names import FILE_NAME_ANNOTATION
 from thumbnails_contract.spec import Batch
 
@@ -57,7 +58,13 @@ class Images:
             images = received.images
             if len(images) == 1 and isinstance(images[0], Rejected):
                 raise images[0].error
-            upload = _Upload(images, options, caller, req.get_header("Prefer"))
+            upload = _Upload(
+                images,
+                options,
+                caller,
+                prefer=req.get_header("Prefer"),
+                traceparent=parse_traceparent(req.get_header("traceparent")),
+            )
             if key is None:
                 answer = self._take_in(upload, None)
             else:
@@ -80,7 +87,9 @@ class Images:
         assert isinstance(image, Picture)
         with self.quotas.reserve_jobs(upload.caller, 1):
             name = plan.jobs[0] if plan else None
-            job = self.intake.accept(image, upload.options, upload.caller, None, name)
+            job = self.intake.accept(
+                image, upload.options, upload.caller, None, name, traceparent=upload.traceparent
+            )
         (job,), applied = self.waiting.wait([job], upload.prefer)
         headers = {"Location": f"/jobs/{job.key.name}"} | _applied(applied)
         return Answer(HTTPStatus.CREATED, json_body(job_document(job)), headers=headers)
@@ -121,7 +130,9 @@ class Images:
             return image
         batch = Batch(batch_id, index, len(upload.images))
         try:
-            return self.intake.accept(image, upload.options, upload.caller, batch, name)
+            return self.intake.accept(
+                image, upload.options, upload.caller, batch, name, traceparent=upload.traceparent
+            )
         except Exception as error:  # noqa: BLE001 - logged; the pictures before this one are stored
             return Rejected(image.file_name, public_error(error))
 
@@ -134,6 +145,7 @@ class _Upload:
     options: Options
     caller: Caller
     prefer: str | None
+    traceparent: str | None
 
     @property
     def accepted(self) -> int:
@@ -156,6 +168,9 @@ class Image:
         try:
             # A job that was not made here may name anything; see `check_source_key`.
             check_source_key(job.spec.object_key, job.key.namespace)
+            uploaded = parse_source_key(job.spec.object_key)
+            if uploaded is not None and uploaded.account != job.spec.account:
+                raise ImageNotFound
             facts = self.objects.head(job.spec.object_key)
             file = StoredFile(
                 object_key=facts.key,

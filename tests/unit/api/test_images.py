@@ -432,3 +432,29 @@ def test_a_file_name_in_a_strange_encoding_refuses_no_picture(
     result = service.request("POST", "/images", body=body, headers=headers)
     assert result.status_code == 201
     assert result.json["fileName"] == kept
+
+
+# ---- traces ----------------------------------------------------------------------------------------
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.mark.parametrize(
+    ("header", "kept"),
+    [
+        (TRACE, TRACE),
+        (f" {TRACE} ", TRACE),
+        (f"cc{TRACE[2:]}-what-comes-later", TRACE),
+        (f"{TRACE}-more", None),
+        (f"ff{TRACE[2:]}", None),
+        (TRACE.upper(), None),
+        ("00-00000000000000000000000000000000-00f067aa0ba902b7-01", None),
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01", None),
+        ("nonsense", None),
+    ],
+)
+def test_a_trace_is_carried_on_to_the_job(service: Any, jpeg: bytes, header: str, kept: str | None) -> None:
+    headers = {"Content-Type": "image/jpeg", "traceparent": header}
+    job = service.request("POST", "/images", body=jpeg, headers=headers).json["id"]
+    annotations = service.store.get("thumbnails", job)["metadata"].get("annotations", {})
+    assert annotations.get("thumbnails.dev/traceparent") == kept
