@@ -18,8 +18,3 @@ def parse_traceparent(header: str | None) -> str | None:
     if not is_valid or (version == "00" and more is not None):
         return None
     return f"00-{trace}-{parent}-{flags}"
-
-
-def trace_id(traceparent: str) -> str:
-    """The 32 hex digits that all parts of a trace share."""
-    return traceparent.split("-")[1]
