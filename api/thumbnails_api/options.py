@@ -74,6 +74,8 @@ _ALLOWED_WORDS: Final[Mapping[type[StrEnum], str]] = {
 _ALLOWED_FORMATS: Final = f"{_any_of(Format)}; or several of them, with commas in between"
 _ALLOWED_COLOURS: Final = f"#rrggbb, #rrggbbaa or {TRANSPARENT}"
 _ALLOWED_NAMES: Final = "a lower-case word of letters, digits and hyphens"
+# A webhook's URL may hold a password or a token: it is not repeated.
+_SECRET_NAMES: Final = frozenset({"webhookUrl"})
 _ALLOWED_URLS: Final = f"an http or https URL of at most {MAX_URL_LENGTH} characters"
 
 Word = TypeVar("Word", bound=StrEnum)
@@ -229,7 +231,8 @@ class _Reader:
             return default
         value = parse(text)
         if value is None:
-            raise InvalidOption(f"{self._place}{name} is {_shown(text)}, but must be {allowed}.")
+            said = "" if name in _SECRET_NAMES else f"is {_shown(text)}, but "
+            raise InvalidOption(f"{self._place}{name} {said}must be {allowed}.")
         return value
 
     def word(self, name: str, words: type[Word], default: Word) -> Word:

@@ -10,7 +10,8 @@ from thumbnails_contract.job import ThumbnailJob
 
 from .job_cache import JobCache
 
-_WAIT = re.compile(r'wait[ \t]*=[ \t]*"?([0-9]{1,6})"?', re.ASCII | re.IGNORECASE)
+_WAIT = re.compile(r'wait[ \t]*=[ \t]*"?0*([0-9]+)"?', re.ASCII | re.IGNORECASE)
+_MOST_DIGITS: Final = 9  # more of them mean the same: longer than anybody waits
 
 
 def parse_wait(prefer: str | None) -> int | None:
@@ -18,7 +19,7 @@ def parse_wait(prefer: str | None) -> int | None:
     for preference in (prefer or "").split(","):
         match = _WAIT.fullmatch(preference.partition(";")[0].strip())
         if match:
-            return int(match[1])
+            return int(match[1][:_MOST_DIGITS])
     return None
 
 

@@ -3,6 +3,7 @@
 Exit status: 0 after Ctrl-C or SIGTERM, 2 when it cannot start, 1 when a part of it fails for good.
 """
 
+import logging
 import os
 import signal
 import sys
@@ -18,6 +19,7 @@ def main() -> int:
 
     from thumbnails_contract import logs  # noqa: PLC0415 - after the signal handlers
     from thumbnails_contract.errors import JobStoreUnavailable  # noqa: PLC0415
+    from thumbnails_contract.variables import complaints  # noqa: PLC0415
 
     from . import launcher  # noqa: PLC0415
     from .data_folder import open_data_folder  # noqa: PLC0415
@@ -30,6 +32,8 @@ def main() -> int:
     try:
         settings = LocalSettings.from_environment(os.environ)
         logs.configure(settings.log, "launcher")
+        for line in complaints(os.environ):
+            logging.getLogger("thumbnails_local").warning("%s", line)
         folder, lock = open_data_folder(settings.data)
         sockets = bind(settings.host, settings.port)
         LocalSigningSecrets.load(os.environ, folder.webhook_secret)

@@ -22,6 +22,7 @@ from thumbnails_common.s3_settings import S3Settings
 from thumbnails_contract import logs
 from thumbnails_contract.environment import InvalidSetting
 from thumbnails_contract.errors import ThumbnailsError
+from thumbnails_contract.variables import complaints
 
 from .cluster_api import ApiError, ClusterApi
 from .cluster_events import ClusterEventSink
@@ -247,6 +248,8 @@ def main() -> int:
         cluster = ClusterSettings.from_environment(os.environ)
         s3 = S3Settings.from_environment(os.environ)
         logs.configure(settings.log, "operator")
+        for line in complaints(os.environ):
+            logger.warning("%s", line)
         api = ClusterApi(load_client(CLUSTER_THREADS + 4, component=COMPONENT))
         store = KubernetesJobStore.connect(
             namespaces=cluster.namespaces, connections=settings.blocking_threads, component=COMPONENT

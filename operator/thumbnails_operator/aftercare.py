@@ -29,6 +29,7 @@ from .webhook import (
     DeliveryResult,
     after_attempt,
     delivery_settled,
+    given_up,
     next_delivery,
 )
 
@@ -101,10 +102,13 @@ class Aftercare:
         if attempt.outcome is None:
             return True
         job = known.job
+        if _is_written(job, attempt.delivery):
+            del self._roster.attempts[job.key]
+            if (why := given_up(job.status)) is not None:
+                logger.warning("the webhook of %s is given up: %s, %s", job.key, why.reason, why.message)
+            return False
         result, when, jitter = attempt.outcome
-        if _is_written(job, attempt.delivery) or not await self._writer.write(
-            known, after_attempt(job, attempt.delivery, result, when, jitter)
-        ):
+        if not await self._writer.write(known, after_attempt(job, attempt.delivery, result, when, jitter)):
             del self._roster.attempts[job.key]
         return False
 

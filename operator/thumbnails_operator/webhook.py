@@ -132,8 +132,14 @@ def delivery_settled(job: ThumbnailJob, default_url: str | None, now: datetime |
         return False
     condition = status.condition(ConditionType.WEBHOOK_DELIVERED)
     if condition is not None:
-        return condition.status or condition.reason in _FINAL_REASONS
+        return condition.status or given_up(status) is not None
     return now is not None and now - _ended(job) > LATEST_START
+
+
+def given_up(status: Status) -> Condition | None:
+    """The condition that says why the webhook will never be delivered; None when it may be, or was."""
+    condition = status.condition(ConditionType.WEBHOOK_DELIVERED)
+    return condition if condition is not None and condition.reason in _FINAL_REASONS else None
 
 
 def after_attempt(

@@ -10,6 +10,7 @@ from thumbnails_contract.spec import Format, Output, Priority, Webhook
 from thumbnails_contract.status import ConditionType
 from thumbnails_contract.wire import Poll, Result, WorkRequest
 from thumbnails_operator.ports import WorkerIdentity
+from thumbnails_operator.webhook import DeliveryResult
 
 
 def test_a_job_is_rendered_with_two_status_writes(operator: Any) -> None:
@@ -786,11 +787,23 @@ def test_a_finished_job_is_deleted_after_its_ttl_and_webhook(operator: Any) -> N
     asyncio.run(scenario())
 
 
+def test_a_webhook_that_is_given_up_is_a_line_in_the_log(
+    operator: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        async with operator(webhook_url="http://localhost/hook?token=secret") as world:
+            world.sender.answers = [DeliveryResult(410)]
+            world.upload("one")
+            await world.until(lambda: "is given up" in caplog.text)
+
+    asyncio.run(scenario())
+    (line,) = (record.getMessage() for record in caplog.records if "given up" in record.getMessage())
+    assert line == "the webhook of thumbnails/one is given up: ReceiverGone, attempt 1 of 10: HTTP 410"
+
+
 def test_a_webhook_is_tried_again_later_even_by_another_operator(operator: Any) -> None:
     async def scenario() -> None:
         from datetime import timedelta
-
-        from thumbnails_operator.webhook import DeliveryResult
 
         async with operator(webhook_url="http://localhost/hook") as world:
             world.sender.answers = [DeliveryResult(500)]

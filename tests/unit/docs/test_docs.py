@@ -35,6 +35,7 @@ def test_every_setting_is_documented_and_nothing_else() -> None:
         word
         for folder in CODE
         for file in (ROOT / folder).rglob("*.py")
+        if file.name != "variables.py"  # a list of them all
         for word in re.findall(r"[A-Z0-9_]*[A-Z0-9]|[a-z0-9_]*[a-z0-9]", file.read_text())
     }
     internal = {"THUMBNAILS_S3", "THUMBNAILS_LISTEN_FDS"}
