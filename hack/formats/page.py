@@ -40,7 +40,7 @@ A format is decided by a file's first bytes, never by its name or its declared t
 - **Transparency** is kept where the format can, or laid on `background` (white without one).
 - **Metadata** (place, camera, texts, thumbnails) is not written, unless `metadata: keep` asks for EXIF.
 - **Damaged files**: one that lacks pixels fails with `CorruptSource` instead of becoming half a
-  picture; with `THUMBNAILS_RENDER_TRUNCATED` set, what is there of it is rendered. One whose metadata
+  picture; with `THUMBNAILS_TRUNCATED=render`, what is there of it is rendered. One whose metadata
   alone is damaged, or that has something behind its end, is rendered.
 """
 

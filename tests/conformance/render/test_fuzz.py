@@ -20,7 +20,7 @@ from thumbnails_contract.status import ErrorFacts
 from thumbnails_worker.messages import RenderReply
 
 ROOT = Path(__file__).parents[3]
-INPUTS = 400
+INPUTS = 300
 PATIENCE_SECONDS = 110
 SOME = [
     next(kind for kind in KINDS if kind.name == name)
