@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import copy
+import inspect
 import json
 import random
 import threading
@@ -38,6 +39,16 @@ NAMESPACE = "thumbnails"
 # Longer than any test waits: what comes with an answer came because the operator had something to say.
 POLL_SECONDS = 30.0
 PATIENCE_SECONDS = 25.0
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Tests here may be coroutines; each runs on an event loop of its own."""
+    test = pyfuncitem.obj
+    if not inspect.iscoroutinefunction(test):
+        return None
+    asyncio.run(test(**{name: pyfuncitem.funcargs[name] for name in inspect.signature(test).parameters}))
+    return True
 
 
 class MemoryJobStore:
