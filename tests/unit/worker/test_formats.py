@@ -223,6 +223,15 @@ def test_channels_of_16_bits_and_of_floats(order: str, planar: bool, thumbnail: 
     assert close(thumbnail(clear, width=4).getpixel((2, 2)), (255, 255, 255, 128), 1)
 
 
+def test_of_two_sizes_of_a_tiff_the_first_counts(thumbnail: Make) -> None:
+    data = bytearray(_tiff("<", [[65_535], [0], [0]], "short", {}, planar=False))
+    start = int.from_bytes(data[4:8], "little") + 2
+    # in place of the compression, whose default is none
+    data[start + 3 * 12 : start + 4 * 12] = struct.pack("<HHLL", 256, 4, 1, 2)
+    result = thumbnail(bytes(data), width=4)
+    assert (result.size, result.getpixel((3, 3))) == ((4, 4), (255, 0, 0))
+
+
 def test_a_kind_of_numbers_that_is_not_known_is_said(thumbnail: Make) -> None:
     with pytest.raises(UnsupportedFormat, match=r"3 sample\(s\) of 16 bits a pixel, floats"):
         thumbnail(_tiff("<", [[1.0], [1.0], [1.0]], "half", {}, planar=False))

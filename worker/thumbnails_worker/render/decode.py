@@ -300,6 +300,8 @@ def _open_tiff(
             # Pillow would turn all of its pixels. It takes the size for that from the header, and whether it
             # is to be done from the EXIF: were they to differ, memory would be read beyond the pixels.
             image.getexif().pop(_EXIF_ORIENTATION, None)
+            if image._tile_size != header.size:  # noqa: SLF001 - a tag that is there twice
+                raise CorruptSource
             image._size = header.size  # noqa: SLF001 - as above
             return Opened(header, data, limits, available_bytes, image, info=image.info, tiff_facts=facts)
     if not samples.can_decode(layout):
@@ -387,24 +389,35 @@ def load(opened: Opened, at_least: Size | None = None) -> Image.Image:
     """
     try:
         with decoder_errors():
-            match opened.header.format:
-                case SourceFormat.GIF:
-                    return _load_gif(opened)
-                case SourceFormat.JPEG:
-                    return _load_jpeg(opened, at_least)
-                case SourceFormat.PNG:
-                    return _load_png(opened, at_least)
-                case SourceFormat.TIFF:
-                    return _load_tiff(opened, at_least)
-                case SourceFormat.WEBP:
-                    assert opened.image is not None
-                    opened.image.load()  # memory was checked before libwebp was called
-                    return opened.image
+            return _consistent(_load(opened, at_least))
     except CorruptSource:
         if not opened.limits.render_truncated:
             raise
     with decoder_errors():
-        return _load_what_is_there(opened, at_least)
+        return _consistent(_load_what_is_there(opened, at_least))
+
+
+def _consistent(image: Image.Image) -> Image.Image:
+    """The picture, if it has the pixels that it says: whoever resizes it reads memory by its size."""
+    if image.im.size != image.size or image.im.mode != image.mode:
+        raise CorruptSource
+    return image
+
+
+def _load(opened: Opened, at_least: Size | None) -> Image.Image:
+    match opened.header.format:
+        case SourceFormat.GIF:
+            return _load_gif(opened)
+        case SourceFormat.JPEG:
+            return _load_jpeg(opened, at_least)
+        case SourceFormat.PNG:
+            return _load_png(opened, at_least)
+        case SourceFormat.TIFF:
+            return _load_tiff(opened, at_least)
+        case SourceFormat.WEBP:
+            assert opened.image is not None
+            opened.image.load()  # memory was checked before libwebp was called
+            return opened.image
 
 
 def _load_gif(opened: Opened) -> Image.Image:
@@ -606,6 +619,7 @@ def frames(opened: Opened) -> Iterator[Frame]:
             with decoder_errors():
                 image.seek(index)
                 image.load()
+                _consistent(image)
                 milliseconds = max(0, round(image.info.get("duration") or 0))
         except CorruptSource:
             if tolerant and index > opened.first_frame:
