@@ -228,7 +228,7 @@ class Desk:
                     self._objects.presign_upload(
                         wanted.object_key,
                         content_type_prefix=CONTENT_TYPE_PREFIX,
-                        max_bytes=settings.thumbnail_bytes,
+                        max_bytes=settings.limits.output_bytes,
                         expires_seconds=settings.presign_seconds,
                     ),
                 )

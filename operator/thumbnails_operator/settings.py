@@ -15,7 +15,6 @@ from thumbnails_contract.wire import Limits
 IPNetwork = IPv4Network | IPv6Network
 T = TypeVar("T")
 
-MIB: Final = 1024 * 1024
 MILLICORES: Final = 1000  # of a CPU
 
 # What else an admin may set, by the name of the field of `Limits`.
@@ -27,6 +26,7 @@ _LIMIT_VARIABLES: Final[Mapping[str, str]] = {
     "scans": "THUMBNAILS_MAX_SCANS",
     "parts": "THUMBNAILS_MAX_PARTS",
     "output_side": "THUMBNAILS_MAX_OUTPUT_SIDE",
+    "output_bytes": "THUMBNAILS_MAX_THUMBNAIL_BYTES",
     "output_pixels": "THUMBNAILS_MAX_OUTPUT_PIXELS",
     "cpu_seconds": "THUMBNAILS_RENDER_CPU_SECONDS",
     "wall_seconds": "THUMBNAILS_RENDER_WALL_SECONDS",
@@ -71,7 +71,6 @@ class OperatorSettings:
     exchange_host: str = "0.0.0.0"  # noqa: S104 - in a pod; the local frame sets 127.0.0.1
     exchange_port: int = 8081
     presign_seconds: int = 900
-    thumbnail_bytes: int = 64 * MIB
 
     # Webhooks: webhook.py and its sender
     webhook_url: str | None = None
@@ -143,7 +142,6 @@ class OperatorSettings:
             exchange_host=read.text("THUMBNAILS_EXCHANGE_HOST", defaults.exchange_host),
             exchange_port=read.integer("THUMBNAILS_EXCHANGE_PORT", defaults.exchange_port, most=65_535),
             presign_seconds=read.integer("THUMBNAILS_PRESIGN_SECONDS", defaults.presign_seconds, least=60),
-            thumbnail_bytes=read.integer("THUMBNAILS_MAX_THUMBNAIL_BYTES", defaults.thumbnail_bytes, least=1),
             webhook_url=read.value("THUMBNAILS_WEBHOOK_URL", None, _http_url)
             or read.value("WEBHOOK_URL", None, _http_url),
             webhook_allow=read.value("THUMBNAILS_WEBHOOK_ALLOW", defaults.webhook_allow, _networks),

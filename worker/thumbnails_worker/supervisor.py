@@ -20,7 +20,14 @@ from functools import partial
 from typing import Final
 
 from thumbnails_contract import keys
-from thumbnails_contract.errors import RenderError, ThumbnailsError, Unavailable, error_classes
+from thumbnails_contract.errors import (
+    OutputTooLarge,
+    RenderError,
+    SourceError,
+    ThumbnailsError,
+    Unavailable,
+    error_classes,
+)
 from thumbnails_contract.status import SourceFacts
 from thumbnails_contract.wire import Poll, RenderedOutput, Result, WorkAnswer, WorkRequest
 
@@ -425,14 +432,20 @@ class Supervisor:
             except ThumbnailsError as error:
                 if isinstance(error, Unavailable):
                     _log.warning("the thumbnails could not be stored", extra=_about(made.held))
-                result = outcome.failed(lease, error, retry=True, seconds=made.seconds)
+                retry = not isinstance(error, SourceError)
+                result = outcome.failed(lease, error, retry=retry, seconds=made.seconds)
             finally:
                 _close([file for _picture, file in made.pictures])
             self._finish(made.held, result)
 
     def _put_one(self, made: _Made, index: int, picture: Picture, file: int) -> RenderedOutput:
-        wanted = made.held.item.outputs[index]
-        data = os.pread(file, os.fstat(file).st_size, 0)
+        wanted, limit = made.held.item.outputs[index], made.held.item.limits.output_bytes
+        size = os.fstat(file).st_size
+        if size > limit:  # the object store would refuse it, without a word that helps
+            raise OutputTooLarge(
+                f"Output '{wanted.output.name}' would have {size} bytes; at most {limit} are allowed."
+            )
+        data = os.pread(file, size, 0)
         values = {
             "width": str(picture.width),
             "height": str(picture.height),
@@ -447,7 +460,7 @@ class Supervisor:
             picture.width,
             picture.height,
             picture.frames,
-            len(data),
+            size,
             picture.content_type,
             etag,
             picture.thumbhash,
