@@ -42,6 +42,7 @@ class Limits:
     parts: int = 100_000  # chunks, strips, tiles, short blocks: what a file is made of
     output_side: int = 4_096
     output_pixels: int = 250_000_000  # of one thumbnail, all its frames together
+    output_bytes: int = 67_108_864  # of one thumbnail as a file
     output_bytes: int = 67_108_864  # of one thumbnail's file
     cpu_seconds: int = 60  # of one item in the renderer
     wall_seconds: int = 180  # of one item in the renderer
@@ -49,8 +50,8 @@ class Limits:
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> Self:
-        """From the wire's form."""
-        return cls(**{_snake(key): value for key, value in data.items()})
+        """From the wire's form. A limit that only a newer operator knows is none for an older worker."""
+        return cls(**{name: value for key, value in data.items() if (name := _snake(key)) in cls.__slots__})
 
     def to_wire(self) -> dict[str, Any]:
         """The wire's form."""

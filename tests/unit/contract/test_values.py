@@ -237,3 +237,8 @@ ITEM = wire.Item(
 )
 def test_messages_survive_json(value: Any, parse: Callable[[Any], Any]) -> None:
     assert parse(json.loads(json.dumps(value.to_wire()))) == value
+
+
+def test_an_older_worker_leaves_out_a_limit_that_it_does_not_know() -> None:
+    """While an upgrade rolls out, a new operator and old workers talk to each other."""
+    assert wire.Limits.parse({"frames": 3, "colours": 7}) == wire.Limits(frames=3)
