@@ -157,7 +157,7 @@ def test_too_much_memory_ends_a_picture(operator: Any, start: Start) -> None:
 
 def test_a_picture_that_cannot_fit_is_refused_before_it_is_decoded(operator: Any, start: Start) -> None:
     start(MEMORY_MIB=224)
-    operator.add("large", picture(6000, 6000, "PNG", compress_level=1))
+    operator.add("large", picture(6000, 6000, "JPEG", progressive=True))
     result = operator.result("large")
     assert result.error.reason == "SourceTooLarge"
     assert "MiB" in result.error.message
