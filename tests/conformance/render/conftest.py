@@ -1,6 +1,7 @@
 """The way to the table of kinds (`hack.formats`), and the renderer that is judged."""
 
 import io
+import mmap
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -26,7 +27,9 @@ def _render(
 ) -> Rendered:
     output = Output(width=width, height=height, fit=Fit.FILL, metadata=metadata)
     wanted = [Wanted(output, format_) for format_ in formats]
-    return render_pipeline(io.BytesIO(data), data, wanted, Limits(), RESIZE)
+    with mmap.mmap(-1, len(data)) as mapped:  # as a renderer has it: to be closed when an error was raised
+        mapped.write(data)
+        return render_pipeline(io.BytesIO(data), mapped, wanted, Limits(), RESIZE)
 
 
 @pytest.fixture(scope="session")

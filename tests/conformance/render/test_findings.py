@@ -34,7 +34,14 @@ def _palette_of_more_alphas_than_colours() -> bytes:
     return png.write_palette(*scene.palette(16), 4, bytes(range(256)) + bytes(8))
 
 
+def _truncated_big_tiff() -> bytes:
+    """A strip that is not all there: its memory stayed in use by the error that said so."""
+    tags = {279: (4, [1 << 20] * 8)}
+    return tiff.write(tiff.Page(scene.colour(), tiff.RGB, tags=tags), order=">", big=True)
+
+
 FOUND = {
+    "a big-endian BigTIFF whose strips are not all there": _truncated_big_tiff,
     "a TIFF of more rows than its strips hold": _tiff_of_more_rows_than_strips,
     "a PNG of more alphas than colours": _palette_of_more_alphas_than_colours,
     "a progressive JPEG with sampling factors of zero": _progressive_without_sampling,
