@@ -42,6 +42,7 @@ class Limits:
     parts: int = 100_000  # chunks, strips, tiles, short blocks: what a file is made of
     output_side: int = 4_096
     output_pixels: int = 250_000_000  # of one thumbnail, all its frames together
+    output_bytes: int = 67_108_864  # of one thumbnail's file
     cpu_seconds: int = 60  # of one item in the renderer
     wall_seconds: int = 180  # of one item in the renderer
     render_truncated: bool = False  # what is there of a damaged file, instead of CorruptSource
