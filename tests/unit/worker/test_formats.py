@@ -1,9 +1,12 @@
 """What the modules of each format read: profiles that a PNG describes, frames of a GIF, parts of a TIFF."""
 
 import io
+import mmap
 import struct
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ from thumbnails_contract.errors import SourceTooLarge, UnsupportedFormat
 from thumbnails_contract.spec import Format
 from thumbnails_worker.render import gif, png, tiff
 from thumbnails_worker.render.profiles import described_profile
+from thumbnails_worker.render.splice import splice
 
 Encode = Callable[..., bytes]
 Make = Callable[..., Any]
@@ -253,3 +257,21 @@ def test_sixteen_bits_of_grey_have_one_transparent_level(encode: Encode, thumbna
     chunk = struct.pack(">I", 2) + b"tRNS" + content + struct.pack(">I", zlib.crc32(b"tRNS" + content))
     result = thumbnail(data[:33] + chunk + data[33:], Format.PNG, width=40).convert("RGBA")
     assert (result.getpixel((5, 20))[3], result.getpixel((35, 20))[3]) == (0, 255)
+
+
+def test_a_mapped_file_can_be_closed_whatever_went_wrong(encode: Encode, tmp_path: Path) -> None:
+    file = tmp_path / "part.tif"
+    file.write_bytes(encode(Image.effect_noise((64, 64), 90), "TIFF", tiffinfo={278: 16}))
+    with file.open("rb") as opened, pytest.raises(TypeError) as caught:  # noqa: SIM117 - closed before it is left
+        with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            splice(data, [slice(0, 9), None])  # type: ignore[list-item]
+    assert caught.type is TypeError
+
+
+def test_strips_that_are_not_all_there_are_said(encode: Encode) -> None:
+    data = encode(Image.effect_noise((64, 64), 90), "TIFF", tiffinfo={278: 16})
+    directory = tiff.Directory.read(data)
+    assert directory is not None
+    beyond = replace(directory, known={tiff.STRIP_BYTES: (1 << 20,) * 4})
+    with pytest.raises(ValueError, match="not all there"):
+        tiff.cut(data, beyond)

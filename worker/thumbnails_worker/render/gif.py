@@ -17,6 +17,8 @@ from PIL.GifImagePlugin import GifImageFile
 
 from thumbnails_contract.errors import SourceTooLarge
 
+from .splice import splice
+
 Data = bytes | mmap.mmap
 
 _HEADER_BYTES: Final = 13
@@ -178,15 +180,16 @@ def _decode(data: Data, frame: GifFrame, missing: int | None) -> Image.Image:
     """The frame's own pixels, mode P or L; those that the file does not have get the level `missing`."""
     colours = data[slice(*frame.palette)]
     bits = max(1, (len(colours) // 3 - 1).bit_length()) if colours else 0
-    file = b"".join(
+    file = splice(
+        data,
         (
             b"GIF89a",
             struct.pack("<HHBBB", frame.width, frame.height, _COLOUR_TABLE | bits - 1 if bits else 0, 0, 0),
             colours,
             struct.pack("<BHHHHB", _IMAGE, 0, 0, frame.width, frame.height, 0x40 if frame.interlaced else 0),
-            memoryview(data)[frame.start : frame.end],
+            slice(frame.start, frame.end),
             bytes([_TRAILER]),
-        )
+        ),
     )
     image = GifImageFile(io.BytesIO(file))
     if missing is not None:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from .splice import splice
+
 Data = bytes | mmap.mmap
 
 _SOI: Final = b"\xff\xd8"
@@ -126,14 +128,13 @@ def mended(data: Data) -> bytes | None:
     Of APPn segments those are kept that have their full length: JFIF, one EXIF, ICC profiles, Adobe's. As
     libjpeg does (jdmarker.c), others count for nothing. Costs a copy of the file.
     """
-    view = memoryview(data)
-    parts: list[bytes | memoryview] = [_SOI]
+    parts: list[bytes | slice] = [_SOI]
     seen: set[int] = set()
     profile_bytes = 0
     for segment in segments(data):
         if segment.marker == _SOS:
-            parts.append(view[segment.start - 4 :])
-            return b"".join(parts)
+            parts.append(slice(segment.start - 4, len(data)))
+            return splice(data, parts)
         if segment.end > len(data):
             return None
         if _APP0 <= segment.marker <= _APP15 or segment.marker == _COM:
@@ -146,7 +147,7 @@ def mended(data: Data) -> bytes | None:
             elif segment.marker in seen:
                 continue
             seen.add(segment.marker)
-        parts.append(view[segment.start - 4 : segment.end])
+        parts.append(slice(segment.start - 4, segment.end))
     return None
 
 

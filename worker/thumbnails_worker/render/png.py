@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from .splice import splice
+
 Data = bytes | mmap.mmap
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
@@ -54,7 +56,8 @@ class Chunk:
         stated = file[end : end + 4]
         if len(stated) < 4:  # noqa: PLR2004 - length of a checksum
             return False
-        return zlib.crc32(memoryview(file)[self.start - 4 : end]) == int.from_bytes(stated, "big")
+        with memoryview(file) as whole, whole[self.start - 4 : end] as view:
+            return zlib.crc32(view) == int.from_bytes(stated, "big")
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +208,7 @@ def mended(data: Data) -> bytes | None:
         for chunk in found
         if chunk.kind in _ANIMATION
     )
-    view = memoryview(data)
-    parts: list[bytes | memoryview] = [SIGNATURE]
+    parts: list[bytes | slice] = [SIGNATURE]
     stream: list[Chunk] = []
     for chunk in found:
         if chunk.kind == b"IDAT":
@@ -218,7 +220,7 @@ def mended(data: Data) -> bytes | None:
             or (chunk.kind in _ANIMATION and animated)
             or (chunk.kind in _USEFUL and _is_useful(chunk, data))
         ):
-            parts.append(view[chunk.start - 8 : chunk.start + chunk.length + 4])
+            parts.append(slice(chunk.start - 8, chunk.start + chunk.length + 4))
         if chunk.kind == b"IEND":
             break
     if not stream:
@@ -228,7 +230,7 @@ def mended(data: Data) -> bytes | None:
     parts[parts.index(b"")] = b"".join(
         (struct.pack(">I4s", len(pixels), b"IDAT"), pixels, struct.pack(">I", check))
     )
-    return b"".join(parts)
+    return splice(data, parts)
 
 
 def _is_useful(chunk: Chunk, data: Data) -> bool:

@@ -15,6 +15,7 @@ from typing import Final, Self
 from PIL import Image
 
 from .modes import sixteen_bits_to_8, to_working
+from .splice import splice
 
 Data = bytes | mmap.mmap
 
@@ -245,17 +246,16 @@ def cut(
         position += length + (length & 1)
     tags[TILE_OFFSETS if is_tiled else STRIP_OFFSETS] = _numbers(directory.order, tuple(begins))
     tags[TILE_BYTES if is_tiled else STRIP_BYTES] = _numbers(directory.order, tuple(stored))
-    view = memoryview(data)
-    parts: list[bytes | memoryview] = [
+    parts: list[bytes | slice] = [
         struct.pack(f"{directory.order}2sHL", b"II" if directory.order == "<" else b"MM", 42, position)
     ]
     for index in chosen:
-        piece = view[offsets[index] : offsets[index] + lengths[index]]
-        if len(piece) < lengths[index]:
+        end = offsets[index] + lengths[index]
+        if end > len(data):
             raise ValueError("a strip that is not all there")
-        parts += [piece, b"\0" * (lengths[index] & 1)]
+        parts += [slice(offsets[index], end), b"\0" * (lengths[index] & 1)]
     parts.append(_directory(directory.order, position, tags))
-    return b"".join(parts)
+    return splice(data, parts)
 
 
 def _kept(data: Data, directory: Directory) -> dict[int, tuple[int, int, bytes]]:
