@@ -135,6 +135,9 @@ def _fork_renderer(connection: socket.socket, file: int, memory_bytes: int) -> i
         at_rest_bytes = linux.data_bytes()
         linux.keep_freed_memory()
         linux.confine()
+        # Decoders print what they think of a hostile file, and it could make them print much.
+        sys.stderr = os.fdopen(os.dup(2), "w")
+        os.dup2(1, 2)  # /dev/null
         with socket.socket(fileno=file) as own:
             renderer.serve(own, at_rest_bytes)
 

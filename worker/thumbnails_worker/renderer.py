@@ -55,7 +55,9 @@ def serve(connection: socket.socket, at_rest_bytes: int) -> None:
         request = RenderRequest.from_bytes(data)
         _limit(request)
         reply, encoded = _answer(request, descriptors[0], request.memory_bytes - at_rest_bytes)
-        files = [_to_file(picture.data) for picture in encoded]
+        files = []
+        while encoded:  # none is kept twice
+            files.append(_to_file(encoded.pop(0).data))
         try:
             socket.send_fds(connection, [reply.to_bytes()], files)
         finally:
@@ -88,7 +90,7 @@ def _limit(request: RenderRequest) -> None:
 
 def _answer(
     request: RenderRequest, descriptor: int, available_bytes: int
-) -> tuple[RenderReply, tuple[Encoded, ...]]:
+) -> tuple[RenderReply, list[Encoded]]:
     begun = time.monotonic()
     try:
         with os.fdopen(descriptor, "rb") as file:
@@ -109,8 +111,8 @@ def _answer(
     except Exception as error:  # noqa: BLE001 - the reply says it; this process goes on
         reply = _failure(RenderError("The picture could not be rendered."), error, begun)
     else:
-        return reply, rendered.pictures
-    return reply, ()
+        return reply, list(rendered.pictures)
+    return reply, []
 
 
 def _render(request: RenderRequest, file: BinaryIO, available_bytes: int) -> Rendered:

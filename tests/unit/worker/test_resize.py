@@ -52,3 +52,10 @@ def test_a_jpeg_that_is_decoded_smaller_is_not_stretched(
     (picture,) = render(io.BytesIO(data), data, wanted, Limits(), resize).pictures
     exact = original.resize((width, height), Image.Resampling.LANCZOS)
     assert difference(Image.open(io.BytesIO(picture.data)), exact) < 0.45
+
+
+def test_a_picture_with_two_sizes_is_not_given_to_code_that_trusts_them(resize: Resize) -> None:
+    image = detailed((200, 100))
+    image._size = (100, 200)
+    with pytest.raises(ValueError, match=r"."):
+        resize(image, (0, 0, 100, 200), (10, 20))

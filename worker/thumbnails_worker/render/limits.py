@@ -88,6 +88,15 @@ def check_output(size: Size, frames: int, limits: Limits) -> None:
         )
 
 
+def check_encoder(size: Size, needed_bytes: int, available_bytes: int | None) -> None:
+    """Raise OutputTooLarge when the encoder would need more memory than there is."""
+    if available_bytes is not None and needed_bytes > available_bytes:
+        raise OutputTooLarge(
+            f"To write {size[0]} x {size[1]} pixels in this format takes about {needed_bytes // MIB} MiB of"
+            f" memory; a worker has {available_bytes // MIB} MiB. Ask for a smaller thumbnail."
+        )
+
+
 def check_animations(sizes: Iterable[Size], frames: int, available_bytes: int | None) -> None:
     """Raise OutputTooLarge when the frames of all animated thumbnails together exceed the memory."""
     needed_bytes = sum(width * height * 4 * frames for width, height in sizes)

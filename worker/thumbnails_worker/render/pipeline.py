@@ -20,17 +20,24 @@ from . import decode
 from .attention import find_anchor
 from .colour import to_srgb
 from .compose import compose, is_opaque, parse_background
-from .encode import WITH_ALPHA, WITH_FRAMES, Encoded, Recipe, encode
+from .encode import WITH_ALPHA, WITH_FRAMES, Encoded, Recipe, encode, working_bytes
 from .geometry import Placement, Size, anchor_of, place, slack
-from .limits import check_animations, check_output
+from .limits import Header, check_animations, check_encoder, check_output
 from .modes import GREY_MODES, to_working
 from .orient import to_stored, turn, turn_size
 from .resize import Resize
 from .sniff import SourceFormat
 from .thumbhash import thumbhash
 
-# VP8_ENC_ERROR_OUT_OF_MEMORY of libwebp, as Pillow tells it.
-_WEBP_OUT_OF_MEMORY: Final = "encoding error 1"
+# How Pillow tells that libwebp (VP8_ENC_ERROR_OUT_OF_MEMORY) and libavif got no memory.
+_OUT_OF_MEMORY: Final = frozenset(
+    {
+        "encoding error 1",
+        "Failed to encode image: Out of memory",
+        "Failed to encode image: Encoding of color planes failed",
+        "Failed to encode image: Encoding of alpha plane failed",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,7 @@ def render(
     header = opened.header
     displayed = turn_size(header.size, orientation)
     facts = SourceFacts(header.format.value, *displayed, header.frames, len(data))
-    plans = [_plan(item, displayed, header.format, header.frames, limits) for item in wanted]
+    plans = [_plan(item, displayed, header, limits, available_bytes) for item in wanted]
     exif = decode.read_exif(opened) if any(p.wanted.output.metadata is Metadata.KEEP for p in plans) else None
 
     still, moving = [p for p in plans if not p.animated], [p for p in plans if p.animated]
@@ -109,15 +116,16 @@ def render(
 def _plan(
     wanted: Wanted,
     displayed: Size,
-    source: SourceFormat,
-    frames: int,
+    header: Header,
     limits: Limits,
+    available_bytes: int | None,
 ) -> _Plan:
     output = wanted.output
     placement = place(displayed, output, anchor_of(output.position))
-    format_ = Format(source.value) if wanted.format is Format.AUTO else wanted.format
-    animated = frames > 1 and output.animated and format_ in WITH_FRAMES
-    check_output(placement.canvas, frames if animated else 1, limits)
+    format_ = Format(header.format.value) if wanted.format is Format.AUTO else wanted.format
+    animated = header.frames > 1 and output.animated and format_ in WITH_FRAMES
+    check_output(placement.canvas, header.frames if animated else 1, limits)
+    check_encoder(placement.canvas, working_bytes(format_, placement.canvas), available_bytes)
     return _Plan(wanted, placement, animated)
 
 
@@ -194,7 +202,7 @@ def _write(
     except (MemoryError, ThumbnailsError):
         raise
     except Exception as error:
-        if str(error) == _WEBP_OUT_OF_MEMORY:
+        if str(error) in _OUT_OF_MEMORY:
             raise MemoryError from error
         raise RenderError(f"The thumbnail cannot be written as {format_.value}.") from error
 

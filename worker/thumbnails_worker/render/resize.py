@@ -47,6 +47,8 @@ def load_cykooz() -> Resize | None:
     lanczos = ResizeAlg.convolution(FilterType.lanczos3)
 
     def resize_with_cykooz(image: Image.Image, box: Box, size: Size) -> Image.Image:
+        if image.size != image.im.size:  # Rust takes the first as the number of pixels that there are
+            raise ValueError("a picture with two sizes")
         if image.mode != "RGBA":  # that would have to be premultiplied first, which takes as long as it saves
             image, box = _shrink(image, box, size)
         left, top, right, bottom = box
