@@ -33,6 +33,7 @@ def create_probe_server(ready: Ready, metrics: ApiMetrics, listener: socket) -> 
     settings = ApiSettings(
         threads=_THREADS,
         max_waiting_requests=0,
+        max_following_requests=0,
         connection_limit=_CONNECTIONS,
         max_request_bytes=1024,
         max_spool_bytes=MEBIBYTE,
