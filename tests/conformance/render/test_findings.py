@@ -40,7 +40,12 @@ def _truncated_big_tiff() -> bytes:
     return tiff.write(tiff.Page(scene.colour(), tiff.RGB, tags=tags), order=">", big=True)
 
 
+def _profile_that_is_a_number() -> bytes:
+    return tiff.write(tiff.Page(scene.colour(), tiff.RGB, tags={34_675: (3, [5])}))
+
+
 FOUND = {
+    "a TIFF whose profile is a number": _profile_that_is_a_number,
     "a big-endian BigTIFF whose strips are not all there": _truncated_big_tiff,
     "a TIFF of more rows than its strips hold": _tiff_of_more_rows_than_strips,
     "a PNG of more alphas than colours": _palette_of_more_alphas_than_colours,
