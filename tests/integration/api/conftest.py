@@ -17,6 +17,7 @@ import pytest
 
 from thumbnails_api.app import create_app
 from thumbnails_api.job_cache import JobCache
+from thumbnails_api.quotas import AccountLimits
 from thumbnails_api.server import Server
 from thumbnails_api.settings import ApiSettings
 from thumbnails_common.jobstore import Document, JobPage, ObjectMissing, WatchEvent, WatchEventType
@@ -242,8 +243,16 @@ def start_server() -> Iterator[Callable[..., Running]]:
             store, objects = SmallJobStore(), DiscardingObjectStore()
             jobs = JobCache(store)  # type: ignore[arg-type]
             chosen = ApiSettings(**settings)
-            app = create_app(store, objects, jobs, chosen, authenticator=authenticator)  # type: ignore[arg-type]
-            server = Server(app, chosen, [listener], authenticator=authenticator)
+            limits = AccountLimits.of(chosen, jobs)
+            app = create_app(
+                store,  # type: ignore[arg-type]
+                objects,  # type: ignore[arg-type]
+                jobs,
+                chosen,
+                authenticator=authenticator,
+                limits=limits,
+            )
+            server = Server(app, chosen, [listener], authenticator=authenticator, limits=limits)
             jobs.start()
             assert jobs.wait_synced(60)
             thread = threading.Thread(target=server.run, daemon=True)

@@ -55,6 +55,50 @@ def test_a_body_of_nobody_is_refused_before_it_comes(
     assert answer.json["reason"] == "Unauthorized"
 
 
+def announce(server: Any, key: str, length: int) -> Any:
+    """A connection on which an upload is announced, and the body held back."""
+    connection = server.connect()
+    connection.sendall(
+        b"POST /images HTTP/1.1\r\nHost: t.example.org\r\nContent-Type: image/gif\r\nExpect: 100-continue\r\n"
+        + f"Authorization: Bearer {key}\r\nContent-Length: {length}\r\n\r\n".encode()
+    )
+    return connection
+
+
+def test_a_body_of_a_key_that_may_only_read_is_refused_before_it_comes(
+    server: Any, keys: Any, answer_on: Any, eventually: Any
+) -> None:
+    key = keys("create", "--account", "shop", "--scope", "read")
+    eventually(lambda: ask(server, key).status_code == 404, "the key counts")
+    with announce(server, key, 900_000_000) as connection:
+        answer = answer_on(connection)
+    assert (answer.status, answer.json["reason"]) == (403, "InsufficientScope")
+    assert 'scope="write"' in answer.headers["www-authenticate"]
+
+
+def test_a_body_over_a_quota_that_is_used_up_is_refused_before_it_comes(
+    start_server: Any, tmp_path: Path, keys: Any, answer_on: Any
+) -> None:
+    key = keys("create", "--account", "shop")
+    watch = KeyWatch(DirectoryKeyStore(tmp_path), service_namespace="thumbnails")
+    watch.refresh()
+    server = start_server(authenticator=KeyAuthenticator(watch), rate_limit_upload_bytes=100)
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "image/gif"}
+    uploaded = requests.post(f"{server.url}/images", data=GIF, headers=headers, timeout=60)
+    assert uploaded.status_code == 201
+    with announce(server, key, 101 - len(GIF)) as connection:
+        answer = answer_on(connection)
+    assert (answer.status, answer.json["reason"]) == (429, "QuotaExceeded")
+    assert int(answer.headers["retry-after"]) > 0
+    again = requests.post(f"{server.url}/images", data=GIF, headers=headers, timeout=60)
+    assert again.status_code == 201
+
+
+def ask(server: Any, key: str) -> requests.Response:
+    headers = {"Authorization": f"Bearer {key}"}
+    return requests.get(f"{server.url}/jobs", headers=headers, timeout=60)
+
+
 def test_a_key_counts_while_the_service_runs_until_it_is_revoked(
     server: Any, keys: Any, eventually: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

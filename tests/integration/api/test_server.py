@@ -214,7 +214,7 @@ def test_a_client_that_goes_away_in_mid_upload_gives_its_room_back(start_server:
 
 
 def test_slow_and_idle_clients_do_not_hold_others_up(start_server: Any, answer_on: Any) -> None:
-    server = start_server(threads=2, max_waiting_requests=1)
+    server = start_server(max_following_requests=0, threads=2, max_waiting_requests=1)
     content = picture(100_000)
     head = b"POST /images HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
     idle = [server.connect() for _ in range(50)]
@@ -235,7 +235,7 @@ def test_slow_and_idle_clients_do_not_hold_others_up(start_server: Any, answer_o
 
 
 def test_waiting_requests_leave_threads_for_others(start_server: Any) -> None:
-    server = start_server(threads=3, max_waiting_requests=2)
+    server = start_server(max_following_requests=0, threads=3, max_waiting_requests=2)
     job_id = requests.post(f"{server.url}/images", data=picture(100), headers=GIF_TYPE, timeout=60).json()[
         "id"
     ]
@@ -330,7 +330,7 @@ def test_a_client_that_goes_away_while_it_is_served_gives_the_body_back(server: 
 
 
 def test_clients_that_do_not_read_their_answer_leave_threads_for_others(start_server: Any) -> None:
-    server = start_server(threads=2, max_waiting_requests=1)
+    server = start_server(max_following_requests=0, threads=2, max_waiting_requests=1)
     job_id = requests.post(f"{server.url}/images", data=picture(100), headers=GIF_TYPE, timeout=60).json()[
         "id"
     ]
