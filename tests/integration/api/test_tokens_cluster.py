@@ -41,7 +41,7 @@ class Accounts:
         from kubernetes import client
 
         self._core = cluster.core
-        self._rbac = client.RbacAuthorizationV1Api(cluster.core.api_client)
+        self._rbac: Any = client.RbacAuthorizationV1Api(cluster.core.api_client)
         self._namespace = namespace
 
     def make(self, name: str, *verbs: str) -> None:

@@ -38,7 +38,9 @@ def service(make_service: Any, clock: Clock) -> Any:
 
 
 def upload(service: Any, *pictures: bytes, key: str = KEY, path: str = "/images", **fields: str) -> Any:
-    parts = [("image", f"{number}.jpg", picture) for number, picture in enumerate(pictures)]
+    parts: list[tuple[str, str | None, bytes]] = [
+        ("image", f"{number}.jpg", picture) for number, picture in enumerate(pictures)
+    ]
     parts += [(name, None, text.encode()) for name, text in fields.items()]
     return service.post_form(parts, path, headers={"Idempotency-Key": key})
 

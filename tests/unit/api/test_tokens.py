@@ -160,7 +160,8 @@ def test_what_is_not_for_us_by_its_own_words_is_not_asked_about(
 
 
 def test_an_audience_may_stand_alone(reviews: FakeReviews, clock: Clock) -> None:
-    assert authenticator(reviews, clock).authenticate(bearer(aud=AUDIENCE))
+    access = authenticator(reviews, clock).authenticate(bearer(aud=AUDIENCE))
+    assert access.caller == Caller("pictures", "default")
 
 
 def test_answers_are_remembered_for_a_while(reviews: FakeReviews, clock: Clock) -> None:
@@ -199,7 +200,7 @@ def test_an_api_server_that_is_away_is_a_503_and_not_remembered(reviews: FakeRev
     with pytest.raises(Unavailable):
         known.authenticate(bearer())
     reviews.failure = None
-    assert known.authenticate(bearer())
+    assert known.authenticate(bearer()).caller.namespace == "pictures"
 
 
 def test_requests_at_the_same_time_ask_once(reviews: FakeReviews, clock: Clock) -> None:
