@@ -111,6 +111,12 @@ _LIMIT_ROWS: Final = {
         "by the header",
         "of a thumbnail with all its frames: the time of writing it",
     ),
+    "output_bytes": (
+        "MAX_THUMBNAIL_BYTES",
+        "OutputTooLarge",
+        "when it is written",
+        "of one thumbnail: what the object store is told to take",
+    ),
     "cpu_seconds": (
         "RENDER_CPU_SECONDS",
         "DeadlineExceeded",
