@@ -45,6 +45,11 @@ bench-render: ## measure the renderer beside Pillow, libvips and sharp (ARGS="--
 	@./hack/venv.sh dev
 	@$(BIN)/python hack/bench/render.py $(ARGS)
 
+.PHONY: bench-worker
+bench-worker: ## measure how busy a worker keeps its renderer, and its start (ARGS="--count 100 --print-only")
+	@./hack/venv.sh dev
+	@$(BIN)/python hack/bench/render_flow.py $(ARGS)
+
 .PHONY: bench-cluster
 bench-cluster: ## measure on the cluster of KUBECONFIG, or on that of `make cluster images` (ARGS="--burst 100 --print-only")
 	@./hack/venv.sh dev

@@ -6,6 +6,7 @@ import sys
 
 from thumbnails_contract.environment import InvalidSetting
 
+from . import messages  # noqa: F401 - what supervisor and renderers both need is loaded once, before the fork
 from .nursery import start_nursery
 from .settings import Settings
 

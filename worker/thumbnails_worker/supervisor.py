@@ -37,6 +37,7 @@ from .exchange import Exchange, ExchangeUnavailable
 from .holdings import Held, Holdings, Stage
 from .messages import MAX_FILES, MAX_MESSAGE_BYTES, Picture, RenderReply, RenderRequest
 from .nursery import Nursery, NurseryLost, Renderer
+from .occupation import Occupation
 from .settings import MIB, Settings
 from .store import Store
 
@@ -73,6 +74,7 @@ class _Seat:
     renderer: Renderer | None = None
     owner: tuple[str, str] | None = None
     held: Held | None = None
+    last_end: float | None = None  # of its latest picture
     killed_for: outcome.KilledFor | None = None
 
 
@@ -103,6 +105,7 @@ class Supervisor:
         self._ready: deque[Held] = deque()
         self._to_store: queue.SimpleQueue[_Made] = queue.SimpleQueue()
         self._seats = [_Seat() for _ in range(settings.renderers)]
+        self._occupation = Occupation()
         self._begun = time.monotonic()
         self._answered = self._begun
         self._generation = -1
@@ -117,6 +120,19 @@ class Supervisor:
 
         SIGTERM and SIGINT must be blocked in all threads.
         """
+        code = self._run()
+        done = self._occupation
+        _log.info(
+            "renderers",
+            extra={
+                "pictures": done.pictures,
+                "busySeconds": round(done.busy_seconds, 3),
+                "waitingShare": round(done.waiting_share, 4),
+            },
+        )
+        return code
+
+    def _run(self) -> int:
         self._start("poll", self._poll)
         self._start("deliver", self._deliver)
         for seat in self._seats:
@@ -339,6 +355,7 @@ class Supervisor:
 
     def _render_one(self, seat: _Seat, held: Held, file: int) -> None:
         """Have one item rendered, and pass on what came of it."""
+        begin = time.monotonic()
         try:
             if seat.owner not in (None, held.owner):
                 self._replace(seat)
@@ -346,15 +363,18 @@ class Supervisor:
             reply, files = self._converse(seat, held, file)
         finally:
             os.close(file)
+            end = time.monotonic()
             with self._state:
                 seat.held = None
+                self._occupation.add(seat.last_end, begin, end)
+                seat.last_end = end
         lease = held.item.lease
         if reply is None:
-            end = outcome.explain_death(self._replace(seat), seat.killed_for)
+            death = outcome.explain_death(self._replace(seat), seat.killed_for)
             seat.killed_for = None
-            if end.error is not None and self._holdings.holds(held):
-                _log.warning("the renderer died", extra=_about(held) | {"reason": end.error.reason})
-            self._finish(held, outcome.ended(lease, end))
+            if death.error is not None and self._holdings.holds(held):
+                _log.warning("the renderer died", extra=_about(held) | {"reason": death.error.reason})
+            self._finish(held, outcome.ended(lease, death))
         elif reply.error is not None:
             _log.info("failed", extra=_about(held) | {"reason": reply.error.reason, "detail": reply.detail})
             error = error_classes().get(reply.error.reason, RenderError)(reply.error.message)

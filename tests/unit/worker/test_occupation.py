@@ -1,0 +1,22 @@
+"""How busy renderers were: gaps between pictures count, pauses without work do not."""
+
+import pytest
+
+from thumbnails_worker.occupation import Occupation
+
+
+def test_gaps_between_pictures_are_waiting() -> None:
+    done = Occupation()
+    assert done.waiting_share == 0
+    done.add(None, 10.0, 10.9)  # the first one waited for nobody
+    done.add(10.9, 11.0, 11.8)
+    assert done.pictures == 2
+    assert done.busy_seconds == pytest.approx(1.7)
+    assert done.waiting_share == pytest.approx(0.1 / 1.8)
+
+
+def test_a_pause_without_work_is_no_waiting() -> None:
+    done = Occupation()
+    done.add(None, 0.0, 1.0)
+    done.add(1.0, 61.0, 62.0)
+    assert done.waiting_share == 0
