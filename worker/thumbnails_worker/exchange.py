@@ -48,6 +48,7 @@ class Exchange:
                 raise ExchangeUnavailable(f"status {answer.status}")
             return WorkAnswer.parse(json.loads(answer.data))
         except (HTTPError, OSError) as error:
+            self._pool.clear()  # connections that wait to be used again lead to the same operator
             raise ExchangeUnavailable(type(error).__name__) from error
         except (ValueError, KeyError, TypeError) as error:
             raise ExchangeUnavailable("an answer that cannot be read") from error
