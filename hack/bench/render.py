@@ -21,6 +21,7 @@ import page
 import PIL
 import pyvips
 import render_inputs
+import render_quality
 from render_inputs import Original
 from similarity import Reference, Similarity
 
@@ -32,7 +33,6 @@ SHARP_FOLDER = (
     / "bench"
     / f"sharp-{SHARP_VERSION}"
 )
-WIDTHS = (100, 256, 720)
 ROUNDS = 15
 WARM_UP = 2
 TO_REACH = 1.1
@@ -139,7 +139,7 @@ def measure(engines: dict[str, Engine], originals: list[Original], rounds: int) 
     table: Table = {}
     for original in originals:
         reference = Reference(original.file)
-        for width in WIDTHS:
+        for width in original.widths:
             row = table[original.name, width] = {name: Measured() for name in engines}
             with tempfile.NamedTemporaryFile() as file:
                 for name, engine in engines.items():
@@ -170,7 +170,10 @@ all pixels decoded, resized with Lanczos3 in floating point, not compressed."""
     ]
     if all("sharp" in row for row in table.values()):
         name = originals[0].name
-        ratios = {width: table[name, width]["ours"].ratio(table[name, width]["sharp"]) for width in WIDTHS}
+        ratios = {
+            width: table[name, width]["ours"].ratio(table[name, width]["sharp"])
+            for width in originals[0].widths
+        }
         cells = " | ".join(f"**{ratio:.2f}**" for ratio in ratios.values())
         heads = " | ".join(f"to {width} wide" for width in ratios)
         dashes = " | ".join("---" for _ in ratios)
@@ -185,7 +188,7 @@ all pixels decoded, resized with Lanczos3 in floating point, not compressed."""
             "| to | | CPU ms | wall ms | x sharp | bytes | PSNR | SSIM |",
             "| --- | --- | --- | --- | --- | --- | --- | --- |",
         ]
-        for width in WIDTHS:
+        for width in original.widths:
             row = table[original.name, width]
             for name, measured in row.items():
                 assert measured.similarity is not None
@@ -219,6 +222,8 @@ def main() -> None:
     section = report(table, originals, options.rounds, versions_of(engines))
     for engine in engines.values():
         engine.close()
+    if not options.only:
+        section += "\n\n" + render_quality.report(render_quality.measure())
     print(section)
     if not options.print_only and not options.only:
         page.write_section("render", section)

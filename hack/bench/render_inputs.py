@@ -21,6 +21,7 @@ class Original:
     file: Path
     written_as: str
     progressive: bool = False
+    widths: tuple[int, ...] = (100, 256, 720)
 
 
 def make() -> list[Original]:
@@ -28,8 +29,14 @@ def make() -> list[Original]:
     FOLDER.mkdir(parents=True, exist_ok=True)
     return [
         Original("JPEG 2725 x 2225", _file("photo.jpg", _photo_file), "jpeg"),
-        Original("the same, written progressive", _file("photo.jpg", _photo_file), "jpeg", progressive=True),
         Original("JPEG 12 MP", _file("12mp.jpg", lambda: _jpeg(_tiled(4000, 3000))), "jpeg"),
+        Original(
+            "JPEG 12 MP, written progressive",
+            _file("12mp.jpg", lambda: _jpeg(_tiled(4000, 3000))),
+            "jpeg",
+            progressive=True,
+            widths=(1280,),  # as ours are from 640,000 pixels on
+        ),
         Original("JPEG 48 MP", _file("48mp.jpg", lambda: _jpeg(_tiled(8000, 6000))), "jpeg"),
         Original("PNG 2048 x 1536, RGBA", _file("alpha.png", _png), "png"),
         Original(
