@@ -10,6 +10,7 @@ import random
 import subprocess
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -186,7 +187,11 @@ class WorkerPods:
             self._victim = victim
             for name in self._running - self._ended.keys():
                 self._set_trap(name)
-            assert self._lock.wait_for(lambda: self._trapped, PATIENCE_SECONDS), "no worker's memory is short"
+            done = self._lock.wait_for(
+                lambda: self._trapped and self._trapped >= self._running - self._ended.keys(),
+                PATIENCE_SECONDS,
+            )
+            assert done, "some worker has memory to spare"
 
     def running(self) -> set[str]:
         """The pods that run, or were never seen to end."""
@@ -225,6 +230,8 @@ class Trial:
     eventually: Callable[..., Any]
     uploads: dict[str, Picture] = field(default_factory=dict)  # those that were answered, by the job's name
     setbacks: Counter[str] = field(default_factory=Counter)  # what made clients try again
+    earlier: frozenset[str] = frozenset()  # jobs of other tests
+    idempotent: bool = False  # whether clients say what is one and the same upload, so that it is one job
 
     def upload(self, pictures: Iterable[Picture]) -> list[str]:
         """Upload each; the names of the jobs, in that order."""
@@ -275,6 +282,7 @@ class Trial:
 
     def _send(self, session: requests.Session, picture: Picture) -> str:
         """POST /images, as often as a real client would: when it hears nothing, or "later"."""
+        headers = {"Idempotency-Key": str(uuid.uuid4())} if self.idempotent else {}
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             setback, delay = "connection", 0.5
@@ -283,14 +291,16 @@ class Trial:
                     f"{self.installation.api_url}/images",
                     files={"image": ("picture", picture.content)},
                     data=picture.fields,
+                    headers=headers,
                     timeout=30,
                 )
                 if answer.status_code == 201:
                     name: str = answer.json()["id"]
                     self.uploads[name] = picture
                     return name
-                assert answer.status_code == 503, f"{answer.status_code}: {answer.text}"
-                setback, delay = "503", float(answer.headers["Retry-After"])
+                # Later; or what was cut off may still be under way.
+                assert answer.status_code in {503, 409}, f"{answer.status_code}: {answer.text}"
+                setback, delay = str(answer.status_code), float(answer.headers["Retry-After"])
             self.setbacks[setback] += 1
             assert time.monotonic() < deadline, f"no upload is taken: {self.setbacks}"
             time.sleep(delay)
@@ -358,7 +368,9 @@ class Trial:
         """
         self.eventually(lambda: not self.unfinished(), "all jobs have ended")
         jobs = self.jobs()
-        assert self.uploads.keys() <= jobs.keys()
+        assert self.uploads.keys() <= jobs.keys() - self.earlier
+        if self.idempotent:
+            assert jobs.keys() - self.earlier == self.uploads.keys(), "one job for each upload"
         for name, picture in self.uploads.items():
             status = jobs[name]["status"]
             if name in failed:
@@ -408,7 +420,14 @@ def faulty(start_installation: Callable[..., Any]) -> Any:
     """The installation on which all of this happens: two replicas of everything that can have two."""
     return start_installation(
         api={"replicas": 2},
-        settings={"maxWorkers": 2, "workerMemoryMib": WORKER_MIB, "maxAttempts": MAX_ATTEMPTS},
+        settings={
+            "maxWorkers": 2,
+            "workerMemoryMib": WORKER_MIB,
+            "maxAttempts": MAX_ATTEMPTS,
+            # An upload that was cut off is taken over by its client's next try after these, and some more.
+            "maxWaitSeconds": 1,
+            "createDeadlineSeconds": 5,
+        },
     )
 
 
@@ -418,7 +437,9 @@ def trial(faulty: Any, tools: Any, eventually: Callable[..., Any]) -> Iterator[T
     faulty.kubectl("delete", "jobs", f"--selector={WORKERS}", "--cascade=foreground")
     workers = WorkerPods(tools, faulty.namespace)
     try:
-        yield Trial(faulty, workers, eventually)
+        trial = Trial(faulty, workers, eventually)
+        trial.earlier = frozenset(trial.jobs())
+        yield trial
     finally:
         workers.close()
 

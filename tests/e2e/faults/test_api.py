@@ -31,7 +31,8 @@ def test_one_replica_after_the_other_ends_while_uploads_flow(
     trial.check()
 
 
-def test_all_replicas_are_killed_while_uploads_flow(trial: Any) -> None:
+def test_all_replicas_are_killed_and_what_is_sent_again_is_one_job(trial: Any) -> None:
+    trial.idempotent = True
     with trial.uploads_flow() as await_more:
         await_more(10)
         for pod in trial.installation.pods("api"):
