@@ -15,11 +15,14 @@ _TOLERANCE: Final = 0.005
 _SRGB: Final = ImageCms.createProfile("sRGB")
 
 
-def to_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
-    """The picture (L, RGB, RGBA or CMYK) in sRGB: L stays L, CMYK becomes RGB, alpha is kept."""
+def to_srgb(image: Image.Image, icc_profile: object) -> Image.Image:
+    """The picture (L, RGB, RGBA or CMYK) in sRGB: L stays L, CMYK becomes RGB, alpha is kept.
+
+    `icc_profile` is what Pillow found where a profile belongs: bytes, unless the file says otherwise.
+    """
     mode = image.mode
-    fits = icc_profile is not None and 0 < len(icc_profile) <= _MOST_PROFILE_BYTES
-    transform = _transform(icc_profile, mode) if icc_profile is not None and fits else None
+    fits = isinstance(icc_profile, bytes) and 0 < len(icc_profile) <= _MOST_PROFILE_BYTES
+    transform = _transform(icc_profile, mode) if isinstance(icc_profile, bytes) and fits else None
     if transform is not None:
         image = ImageCms.applyTransform(image, transform) or image
         return image.convert("L") if mode == "L" else image
