@@ -1,165 +1,184 @@
-"""ThumbnailJobs and bare Jobs as a client of the API server makes them, and when each has ended."""
+"""ThumbnailJobs and bare Jobs as a client of the API server makes them, and how long they take to end."""
 
+import json
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final
 
-from kubernetes import client, config, watch
+from kubernetes import client, config
+from kubernetes.watch.watch import iter_resp_lines
 
-GROUP = ("thumbnails.dev", "v1alpha1")
-CONNECTIONS = 8
-PATIENCE_SECONDS = 600
+CONNECTIONS: Final = 8
+PATIENCE_SECONDS: Final = 900
+_RUN_LABEL: Final = "thumbnails.dev/benchmark"
+
 Document = dict[str, Any]
 
 
-class Objects:
-    """One namespace of the API server."""
+@dataclass(frozen=True)
+class Kind:
+    """What is created, and when it has ended."""
 
-    def __init__(self, kubeconfig: str, namespace: str) -> None:
-        self._namespace = namespace
-        self._api: Any = config.new_client_from_config(kubeconfig)  # type: ignore[no-untyped-call]
-        self._api.configuration.connection_pool_maxsize = CONNECTIONS + 4
-        self._custom: Any = client.CustomObjectsApi(self._api)
-        self._batch: Any = client.BatchV1Api(self._api)
+    group: str
+    version: str
+    plural: str
+    has_ended: Callable[[Document], bool]
 
-    # ---- one at a time: seconds from its creation to its end ----
+    @property
+    def path(self) -> tuple[str, str]:
+        """As the generic client wants it."""
+        return self.group, self.version
 
-    def one_thumbnail_job(self, object_key: str) -> float:
-        """A ThumbnailJob, to Complete."""
-        name = f"one-{uuid.uuid4().hex[:12]}"
-        with self._jobs_ended([name]) as ended:
-            started = time.perf_counter()
-            self.create(name, object_key)
-            return ended(PATIENCE_SECONDS) - started
 
-    def one_by_hand(self, object_key: str) -> float:
-        """A create, a patch of the status and the watch event of it, of a job that nobody works on."""
-        name = f"hand-{uuid.uuid4().hex[:12]}"
-        with self._jobs_ended([name]) as ended:
-            started = time.perf_counter()
-            self.create(name, object_key, suspend=True)
-            self._custom.patch_namespaced_custom_object_status(
-                *GROUP, self._namespace, "thumbnailjobs", name, {"status": {"phase": "Succeeded"}}
+def condition(document: Document, type_: str) -> Document | None:
+    """The condition of this type, when it is true."""
+    conditions = document.get("status", {}).get("conditions", ())
+    return next((each for each in conditions if each["type"] == type_ and each["status"] == "True"), None)
+
+
+THUMBNAIL_JOB: Final = Kind(
+    "thumbnails.dev",
+    "v1alpha1",
+    "thumbnailjobs",
+    lambda job: job.get("status", {}).get("phase", "Pending") not in {"Pending", "Running"},
+)
+JOB: Final = Kind(
+    "batch",
+    "v1",
+    "jobs",
+    lambda job: bool(condition(job, "Complete") or condition(job, "Failed")),
+)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Some objects that have ended: the seconds from the first request to the last end, and what they are."""
+
+    seconds: float
+    documents: list[Document]
+
+
+class Cluster:
+    """A client of the API server that keeps its connections."""
+
+    def __init__(self, kubeconfig: str) -> None:
+        api: Any = config.new_client_from_config(kubeconfig)  # type: ignore[no-untyped-call]
+        api.configuration.connection_pool_maxsize = CONNECTIONS + 4
+        self._objects: Any = client.CustomObjectsApi(client.ApiClient(api.configuration))
+        self._threads = ThreadPoolExecutor(CONNECTIONS)
+
+    def until_ended(
+        self, kind: Kind, namespace: str, specs: Sequence[Document], *, by_hand: Document | None = None
+    ) -> Ended:
+        """Create objects, over several connections when there are several, and wait for their end.
+
+        `by_hand` is a status that ends each of them: it is patched in here, since nobody else does.
+        """
+        run = uuid.uuid4().hex[:12]
+        manifests = [_manifest(kind, run, index, spec) for index, spec in enumerate(specs)]
+        watch = _Watch(self._open_watch(kind, namespace, run), kind, {_name(each) for each in manifests})
+
+        def make(manifest: Document) -> None:
+            self._objects.create_namespaced_custom_object(*kind.path, namespace, kind.plural, manifest)
+            if by_hand is not None:
+                self._objects.patch_namespaced_custom_object_status(
+                    *kind.path, namespace, kind.plural, _name(manifest), {"status": by_hand}
+                )
+
+        started = time.perf_counter()
+        list(self._threads.map(make, manifests))
+        ended, documents = watch.wait()
+        return Ended(ended - started, documents)
+
+    def delete(self, kind: Kind, namespace: str, documents: Sequence[Document]) -> None:
+        """Delete them, and what belongs to them in the background."""
+
+        def delete(document: Document) -> None:
+            self._objects.delete_namespaced_custom_object(
+                *kind.path, namespace, kind.plural, _name(document), propagation_policy="Background"
             )
-            return ended(PATIENCE_SECONDS) - started
 
-    def one_bare_job(self, image: str) -> float:
-        """A Job that does nothing, to Complete."""
-        return self.many_bare_jobs(image, 1)
+        list(self._threads.map(delete, documents))
 
-    # ---- many at once: seconds from the first creation to the last end ----
-
-    def many_thumbnail_jobs(self, object_keys: Sequence[str]) -> tuple[float, list[Document]]:
-        """ThumbnailJobs, created over several connections; also how they ended."""
-        names = {f"burst-{index:04d}-{uuid.uuid4().hex[:6]}": key for index, key in enumerate(object_keys)}
-        with self._jobs_ended(names) as ended:
-            started = time.perf_counter()
-            with ThreadPoolExecutor(CONNECTIONS) as pool:
-                list(pool.map(self.create, names, names.values()))
-            seconds = ended(PATIENCE_SECONDS) - started
-        listed = self._custom.list_namespaced_custom_object(*GROUP, self._namespace, "thumbnailjobs")
-        return seconds, [item for item in listed["items"] if item["metadata"]["name"] in names]
-
-    def many_bare_jobs(self, image: str, count: int) -> float:
-        """Jobs that do nothing, created over several connections."""
-        names = [f"bare-{uuid.uuid4().hex[:12]}" for _ in range(count)]
-        ending = _Ending(
-            names,
-            lambda: _watch().stream(
-                self._batch.list_namespaced_job, self._namespace, timeout_seconds=PATIENCE_SECONDS
-            ),
-            lambda job: (job.metadata.name, _is_complete(job.status.conditions)),
-        )
-        with ending as ended:
-            started = time.perf_counter()
-            with ThreadPoolExecutor(CONNECTIONS) as pool:
-                list(pool.map(lambda name: self._create_bare(name, image), names))
-            seconds = ended(PATIENCE_SECONDS) - started
-        for name in names:
-            self._batch.delete_namespaced_job(name, self._namespace, propagation_policy="Background")
-        return seconds
-
-    def create(self, name: str, object_key: str, *, suspend: bool = False) -> None:
-        """Create a ThumbnailJob."""
-        manifest = {
-            "apiVersion": "/".join(GROUP),
-            "kind": "ThumbnailJob",
-            "metadata": {"name": name},
-            "spec": {"source": {"objectKey": object_key}, "suspend": suspend},
-        }
-        self._custom.create_namespaced_custom_object(*GROUP, self._namespace, "thumbnailjobs", manifest)
-
-    def _create_bare(self, name: str, image: str) -> None:
-        container = {
-            "name": "nothing",
-            "image": image,
-            "command": ["true"],
-            "securityContext": {"allowPrivilegeEscalation": False},
-        }
-        pod = {"restartPolicy": "Never", "automountServiceAccountToken": False, "containers": [container]}
-        job = {"metadata": {"name": name}, "spec": {"backoffLimit": 0, "template": {"spec": pod}}}
-        self._batch.create_namespaced_job(self._namespace, job)
-
-    def _jobs_ended(self, names: Sequence[str] | dict[str, str]) -> "_Ending":
-        return _Ending(
-            list(names),
-            lambda: _watch().stream(
-                self._custom.list_namespaced_custom_object,
-                *GROUP,
-                self._namespace,
-                "thumbnailjobs",
-                timeout_seconds=PATIENCE_SECONDS,
-            ),
-            lambda job: (
-                job["metadata"]["name"],
-                job.get("status", {}).get("phase") not in {"Pending", "Running", None},
-            ),
+    def _open_watch(self, kind: Kind, namespace: str, run: str) -> Any:
+        """The answer to a watch for the objects of this run; it is open when this returns."""
+        arguments = (*kind.path, namespace, kind.plural)
+        selector = f"{_RUN_LABEL}={run}"
+        listed = self._objects.list_namespaced_custom_object(*arguments, label_selector=selector)
+        return self._objects.list_namespaced_custom_object(
+            *arguments,
+            label_selector=selector,
+            watch=True,
+            resource_version=listed["metadata"]["resourceVersion"],
+            timeout_seconds=PATIENCE_SECONDS,
+            _preload_content=False,
         )
 
 
-class _Ending:
-    """Watches until all of some objects have ended; entered, a function that waits for that moment."""
+def thumbnail_job(object_key: str, *, suspend: bool = False) -> Document:
+    """The spec of a ThumbnailJob with the default output."""
+    return {"source": {"objectKey": object_key}, "suspend": suspend}
 
-    def __init__(
-        self, names: Sequence[str], events: Callable[[], Any], look: Callable[[Any], tuple[str, bool]]
-    ) -> None:
-        self._left = set(names)
-        self._events = events
-        self._look = look
-        self._done = threading.Event()
-        self._when = 0.0
-        self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> Callable[[float], float]:
+def bare_job(image: str) -> Document:
+    """The spec of a Job that does nothing."""
+    container = {"name": "nothing", "image": image, "command": ["true"]}
+    pod = {"restartPolicy": "Never", "automountServiceAccountToken": False, "containers": [container]}
+    return {"backoffLimit": 0, "template": {"spec": pod}}
+
+
+@dataclass
+class _Watch:
+    """Reads the events of a watch in a thread, until all of some objects have ended."""
+
+    answer: Any
+    kind: Kind
+    names: set[str]
+    _ended: dict[str, Document] = field(default_factory=dict)
+    _when: float | None = None
+
+    def __post_init__(self) -> None:
+        self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
-        time.sleep(0.3)  # the watch is open before anything is created
-        return self._wait
 
-    def __exit__(self, *_: object) -> None:
-        self._thread.join(5)
+    def wait(self) -> tuple[float, list[Document]]:
+        """When the last one ended, and all of them."""
+        self._thread.join(PATIENCE_SECONDS)
+        self.answer.close()
+        if self._when is None:
+            left = sorted(self.names - self._ended.keys())
+            raise SystemExit(f"void: {len(left)} of {len(self.names)} have not ended, {left[0]} among them")
+        return self._when, list(self._ended.values())
 
-    def _wait(self, seconds: float) -> float:
-        if not self._done.wait(seconds):
-            raise SystemExit(f"void: {len(self._left)} have not ended, {min(self._left)} among them")
-        return self._when
-
-    def _watch(self) -> None:
+    def _read(self) -> None:
         for event in self._events():
-            name, ended = self._look(event["object"])
-            if ended:
-                self._left.discard(name)
-            if not self._left:
+            document = event["object"]
+            if event["type"] == "ERROR":
+                print(f"the watch failed: {document.get('message')}", flush=True)
+                return
+            if self.kind.has_ended(document):
+                self._ended.setdefault(_name(document), document)
+            if len(self._ended) == len(self.names):
                 self._when = time.perf_counter()
-                self._done.set()
                 return
 
+    def _events(self) -> Iterator[Document]:
+        return map(json.loads, filter(None, iter_resp_lines(self.answer)))  # type: ignore[no-untyped-call]
 
-def _watch() -> Any:
-    return watch.Watch()  # type: ignore[no-untyped-call]
+
+def _manifest(kind: Kind, run: str, index: int, spec: Document) -> Document:
+    names = {"thumbnailjobs": "ThumbnailJob", "jobs": "Job"}
+    return {
+        "apiVersion": "/".join(kind.path),
+        "kind": names[kind.plural],
+        "metadata": {"name": f"bench-{run}-{index}", "labels": {_RUN_LABEL: run}},
+        "spec": spec,
+    }
 
 
-def _is_complete(conditions: Any) -> bool:
-    return any(each.type == "Complete" and each.status == "True" for each in conditions or ())
+def _name(document: Document) -> str:
+    return str(document["metadata"]["name"])

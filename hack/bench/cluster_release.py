@@ -2,170 +2,152 @@
 
 import base64
 import json
-import os
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final
 
 from thumbnails_common.s3 import S3ObjectStore
 from thumbnails_common.s3_settings import S3Settings
 
-ROOT = Path(__file__).parents[2]
-CHART = ROOT / "charts" / "thumbnails"
-RELEASE = "thumbnails"
-PATIENCE_SECONDS = 120.0
-# Small requests: everything has to find room on one small node.
-VALUES: dict[str, Any] = {
-    name: {"resources": {"requests": {"cpu": "20m", "memory": "64Mi"}}}
-    for name in ("api", "operator", "minio")
-}
+CHART: Final = Path(__file__).parents[2] / "charts" / "thumbnails"
+RELEASE: Final = "thumbnails"
+CRD: Final = "thumbnailjobs.thumbnails.dev"
+PATIENCE_SECONDS: Final = 180.0
 
 
-def eventually(condition: Callable[[], Any], what: str) -> Any:
-    """The first true value of `condition`."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            raise SystemExit(f"not within {PATIENCE_SECONDS} s: {what}")
-        time.sleep(0.1)
-    return value
-
-
+@dataclass(frozen=True)
 class Release:
-    """Installed while it is entered."""
+    """What is installed; `by_hand` is a namespace with nothing in it, which its operator does not look at."""
 
-    def __init__(self, **settings: Any) -> None:
-        self.kubeconfig = os.environ["KUBECONFIG"]
-        self.namespace = f"bench-{uuid.uuid4().hex[:8]}"
-        self._settings = settings
-        self._forward: subprocess.Popen[bytes] | None = None
-        self.objects: S3ObjectStore
-
-    def __enter__(self) -> Self:
-        for tool in ("kubectl", "helm"):
-            if shutil.which(tool) is None:
-                raise SystemExit(f"{tool} is needed: put it on the PATH")
-        self.run("kubectl", "create", "namespace", self.namespace)
-        has_crd = bool(
-            self.run("kubectl", "get", "crd", "thumbnailjobs.thumbnails.dev", "--ignore-not-found")
-        )
-        values = VALUES | {"settings": self._settings, "crds": {"install": not has_crd}}
-        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-            json.dump(values, file)
-            file.flush()
-            self.run(
-                *("helm", "install", RELEASE, str(CHART), "--namespace", self.namespace),
-                *("--values", file.name, "--wait", "--timeout", "5m"),
-            )
-        self.objects = self._connect()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._forward is not None:
-            self.objects.close()
-            self._forward.kill()
-            self._forward.wait()
-        subprocess.run(["helm", "uninstall", RELEASE, "--namespace", self.namespace, "--wait"], check=False)
-        self.run("kubectl", "delete", "namespace", self.namespace, "--wait=false")
-
-    def run(self, *command: str) -> str:
-        """What a command says; the benchmark ends when it fails."""
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"{' '.join(command)}: {done.stderr}")
-        return done.stdout
-
-    def kubectl(self, *arguments: str) -> str:
-        """What kubectl says, in the release's namespace."""
-        return self.run("kubectl", "--namespace", self.namespace, *arguments)
+    namespace: str
+    by_hand: str
+    objects: S3ObjectStore
 
     def image(self, component: str) -> str:
         """The image of a component's first container."""
-        where = "{.items[0].spec.template.spec.containers[0].image}"
-        selector = f"--selector=app.kubernetes.io/component={component}"
-        return self.kubectl("get", "deployments", selector, f"--output=jsonpath={where}")
+        path = "--output=jsonpath={.items[0].spec.template.spec.containers[0].image}"
+        return _kubectl(self.namespace, "get", "deployments", _of(component), path)
 
     def pods(self, component: str) -> list[str]:
         """The names of a component's pods that run."""
-        selector = f"--selector=app.kubernetes.io/component={component}"
-        names = self.kubectl(
-            "get", "pods", selector, "--field-selector=status.phase=Running", "--output=name"
-        )
-        return names.split()
+        running = "--field-selector=status.phase=Running"
+        return _kubectl(
+            self.namespace,
+            "get",
+            "pods",
+            _of(component),
+            running,
+            "--output=jsonpath={.items[*].metadata.name}",
+        ).split()
 
     def wait_without_workers(self) -> None:
         """Until the last worker has lingered, ended, and been removed."""
-        selector = "--selector=app.kubernetes.io/component=worker"
-        eventually(
-            lambda: not self.kubectl("get", "jobs,pods", selector, "--output=name"), "no worker is left"
+        _eventually(
+            lambda: not _kubectl(self.namespace, "get", "jobs,pods", _of("worker"), "--output=name"),
+            "no worker is left",
         )
 
-    def memory_mib(self, component: str) -> list[tuple[float, float]]:
-        """Of each pod: what its processes have in memory now, and what each had at most, in MiB.
 
-        Pages that forked processes share are counted once for each of them.
-        """
-        found = []
-        for pod in self.pods(component):
-            done = subprocess.run(
-                ["kubectl", "--namespace", self.namespace, "exec", pod, "--", "python", "-c", MEMORY],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode == 0:  # else it has just ended
-                now, most = done.stdout.split()
-                found.append((int(now) / 1024, int(most) / 1024))
-        return found
+@contextmanager
+def installed(values_file: Path | None, settings: dict[str, Any]) -> Iterator[Release]:
+    """A release with these settings (and values of the cluster's own), removed at the end."""
+    for tool in ("kubectl", "helm"):
+        if shutil.which(tool) is None:
+            raise SystemExit(f"{tool} is needed: put it on the PATH")
+    namespace = f"bench-{uuid.uuid4().hex[:8]}"
+    with ExitStack() as stack:
+        for each in (namespace, f"{namespace}-by-hand"):
+            run("kubectl", "create", "namespace", each)
+            stack.callback(run, "kubectl", "delete", "namespace", each, "--wait=false")
+        makes_crd = not run("kubectl", "get", "crd", CRD, "--ignore-not-found")
+        if makes_crd:  # nobody else can install a chart whose CRD another release has left
+            stack.callback(run, "kubectl", "delete", "crd", CRD, "--ignore-not-found", "--timeout=120s")
+        stack.callback(_uninstall, namespace)
+        _install(namespace, values_file, {"settings": settings, "crds": {"install": makes_crd}})
+        yield Release(namespace, f"{namespace}-by-hand", stack.enter_context(_object_store(namespace)))
 
-    def _connect(self) -> S3ObjectStore:
+
+def run(*command: str) -> str:
+    """What a command says; the benchmark ends when it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}: {done.stderr}")
+    return done.stdout
+
+
+def _install(namespace: str, values_file: Path | None, values: dict[str, Any]) -> None:
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(values, file)
+        file.flush()
+        run(
+            *("helm", "install", RELEASE, str(CHART), "--namespace", namespace, "--wait", "--timeout", "5m"),
+            *(("--values", str(values_file)) if values_file else ()),
+            *("--values", file.name),
+        )
+
+
+def _uninstall(namespace: str) -> None:
+    command = ["helm", "uninstall", RELEASE, "--namespace", namespace, "--wait", "--ignore-not-found"]
+    subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
+
+
+@contextmanager
+def _object_store(namespace: str) -> Iterator[S3ObjectStore]:
+    """A way to the release's MinIO, with its keys."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    secret = json.loads(_kubectl(namespace, "get", "secret", f"{RELEASE}-s3", "--output=json"))["data"]
+    settings = S3Settings.from_environment(
+        {
+            "THUMBNAILS_S3_ENDPOINT": f"http://127.0.0.1:{port}",
+            "THUMBNAILS_S3_ACCESS_KEY": base64.b64decode(secret["accessKey"]).decode(),
+            "THUMBNAILS_S3_SECRET_KEY": base64.b64decode(secret["secretKey"]).decode(),
+        }
+    )
+
+    def answers() -> bool:
         with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            port = sock.getsockname()[1]
-        self._forward = subprocess.Popen(
-            [
-                *("kubectl", "--namespace", self.namespace),
-                "port-forward",
-                "service/thumbnails-minio",
-                f"{port}:9000",
-            ],
-            stdout=subprocess.DEVNULL,
-        )
-        secret = json.loads(self.kubectl("get", "secret", "thumbnails-s3", "--output=json"))["data"]
-        settings = S3Settings.from_environment(
-            {
-                "THUMBNAILS_S3_ENDPOINT": f"http://127.0.0.1:{port}",
-                "THUMBNAILS_S3_ACCESS_KEY": base64.b64decode(secret["accessKey"]).decode(),
-                "THUMBNAILS_S3_SECRET_KEY": base64.b64decode(secret["secretKey"]).decode(),
-            }
-        )
+            return sock.connect_ex(("127.0.0.1", port)) == 0
 
-        def answers() -> bool:
-            with socket.socket() as sock:
-                return sock.connect_ex(("127.0.0.1", port)) == 0
-
-        eventually(answers, "a way to MinIO")
-        return S3ObjectStore(settings)
-
-
-# Runs in a pod: kilobytes of all its processes but this one, now and at most.
-MEMORY = """
-import os, re
-now = most = 0
-for pid in filter(str.isdecimal, os.listdir("/proc")):
-    if int(pid) == os.getpid():
-        continue
+    command = [
+        "kubectl",
+        "--namespace",
+        namespace,
+        "port-forward",
+        f"service/{RELEASE}-minio",
+        f"{port}:9000",
+    ]
+    forward = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
-        status = open(f"/proc/{pid}/status").read()
-    except OSError:
-        continue
-    now += int(re.search(r"VmRSS:\\s+(\\d+)", status)[1])
-    most += int(re.search(r"VmHWM:\\s+(\\d+)", status)[1])
-print(now, most)
-"""
+        _eventually(answers, "a way to MinIO")
+        store = S3ObjectStore(settings)
+        yield store
+        store.close()
+    finally:
+        forward.kill()
+        forward.wait()
+
+
+def _kubectl(namespace: str, *arguments: str) -> str:
+    return run("kubectl", "--namespace", namespace, *arguments)
+
+
+def _of(component: str) -> str:
+    return f"--selector=app.kubernetes.io/component={component}"
+
+
+def _eventually(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"not within {PATIENCE_SECONDS:.0f} s: {what}")
+        time.sleep(0.5)
