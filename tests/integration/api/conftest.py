@@ -238,7 +238,7 @@ def start_server() -> Iterator[Callable[..., Running]]:
     """Starts servers with the settings that it is given; all are stopped at the end."""
     with contextlib.ExitStack() as cleanup:
 
-        def start(*, authenticator: Any = None, **settings: int) -> Running:
+        def start(*, authenticator: Any = None, **settings: Any) -> Running:
             listener = socket.create_server(("127.0.0.1", 0))
             store, objects = SmallJobStore(), DiscardingObjectStore()
             jobs = JobCache(store)  # type: ignore[arg-type]
