@@ -115,7 +115,7 @@ def test_libraries_that_tell_every_request_are_quiet() -> None:
     _, stream = logged("text", "DEBUG")
     logging.getLogger("urllib3.connectionpool").debug("GET /x")
     logging.getLogger("waitress.queue").info("depth")
-    assert stream.getvalue() == ""
+    assert "GET /x" not in stream.getvalue() and "depth" not in stream.getvalue()
     logging.getLogger("waitress.queue").warning("depth is 5")
     assert "depth is 5" in stream.getvalue()
 
