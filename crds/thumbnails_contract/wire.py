@@ -8,7 +8,7 @@ held until its result was acknowledged. Results travel with a poll or, while one
 and any answer may name leases to `drop`.
 
 A poll without capacity waits like any other, for a drop or a stop. A delivery has it answered, too:
-what was delivered has made room.
+what was delivered has made room. One that brings results itself is answered at once.
 
 While a request waits, the operator sends a space before its answer again and again: JSON allows that. A
 worker that hears nothing at all for a while hangs up and asks anew, since another operator may lead: its

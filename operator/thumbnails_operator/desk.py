@@ -121,6 +121,8 @@ class Desk:
         if not holding:
             # It has nothing to finish first, so it is told to stop as often as it asks.
             self._told_stop.discard(worker)
+        if request.results and poll.capacity <= 0:
+            return self._answer(worker, ())  # what it brought has made room: it may ask anew
         grants = await self._wait(worker, poll)
         return self._answer(worker, self._sign(worker, grants))
 

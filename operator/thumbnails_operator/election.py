@@ -60,10 +60,11 @@ class Move(Enum):
 
 
 class Election:
-    """What one candidate knows."""
+    """What one candidate knows. `pod_name` is that of its pod, "" outside one."""
 
-    def __init__(self, identity: str) -> None:
+    def __init__(self, identity: str, pod_name: str = "") -> None:
         self._identity = identity
+        self._own_pod = f"{pod_name}_" if pod_name else None
         self._seen: LeaseRecord | None = None
         self._seen_at = 0.0
 
@@ -76,6 +77,9 @@ class Election:
             self._seen, self._seen_at = record, now
         if record.holder == self._identity:
             return Move.RENEW
+        if self._own_pod is not None and record.holder.startswith(self._own_pod):
+            # An earlier process of this very container: Kubernetes has started us, so it has ended.
+            return Move.TAKE
         if not record.holder or now - self._seen_at >= record.duration_seconds:
             return Move.TAKE
         return Move.WAIT

@@ -49,7 +49,7 @@ class Leadership:
         self._alive = alive
         self._monotonic = monotonic
         self._clock = clock
-        self._election = Election(settings.identity)
+        self._election = Election(settings.identity, settings.pod_name)
         self._record: LeaseRecord | None = None
         self._leads = False
         self._renewed = 0.0

@@ -408,6 +408,21 @@ async def test_the_answer_to_a_delivery_says_what_to_drop(operator: Any) -> None
         assert (await world.controller.work(worker, delivery)).drop == (item.lease,)
 
 
+async def test_a_poll_that_brings_results_and_has_no_room_is_answered_at_once(operator: Any) -> None:
+    async with operator() as world:
+        world.executor.stuck = "Unschedulable"
+        worker = WorkerIdentity("thumbnails", "by-hand", "uid")
+        world.upload("one")
+        (item,) = (
+            await world.controller.work(worker, WorkRequest(RENDERER_VERSION, poll=Poll(1, (), 25.0)))
+        ).items
+        result = world.render(world.executor, item)
+        full = WorkRequest(RENDERER_VERSION, (result,), Poll(0, (item.lease,), 3600.0))
+        answer = await asyncio.wait_for(world.controller.work(worker, full), 25)
+        assert (answer.items, answer.stop) == ((), False)
+        await world.until(lambda: world.phases()["one"] == "Succeeded")
+
+
 async def test_a_suspended_job_waits_and_goes_on(operator: Any) -> None:
     async with operator() as world:
         world.upload("one", suspend=True)

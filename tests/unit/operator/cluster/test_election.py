@@ -46,6 +46,21 @@ def test_a_released_lease_is_taken_at_once(election: Election) -> None:
     assert election.next_move(stored(released_spec(RECORD, NOW)), 0.0) is Move.TAKE
 
 
+@pytest.mark.parametrize(
+    ("pod_name", "holder", "move"),
+    [
+        ("operator-a", "operator-a_1234", Move.TAKE),
+        ("operator-a", "operator-a2_1234", Move.WAIT),
+        ("operator", "operator-a_1234", Move.WAIT),
+        ("", "operator_1234", Move.WAIT),
+    ],
+)
+def test_a_container_that_was_restarted_does_not_wait_for_itself(
+    pod_name: str, holder: str, move: Move
+) -> None:
+    assert Election("operator-a_5678", pod_name).next_move(replace(RECORD, holder=holder), 0.0) is move
+
+
 def test_ones_own_is_renewed(election: Election) -> None:
     assert election.next_move(replace(RECORD, holder="me"), 0.0) is Move.RENEW
 
