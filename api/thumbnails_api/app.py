@@ -21,9 +21,11 @@ from .job_cache import JobCache
 from .links import NO_LINKS, LinkSigner
 from .metrics import ApiMetrics
 from .middleware import Authentication, OriginGuard, RateLimiting, RequestLog
+from .openapi import openapi_document
 from .problems import handle_http_error, handle_thumbnails_error, handle_unexpected
 from .quotas import AccountLimits
 from .rate_limits import FailedLogins
+from .resources.docs import Docs, OpenApi
 from .resources.events import Events, Following, JobEvents
 from .resources.health import Alive, Ready
 from .resources.images import Image, Images
@@ -121,6 +123,11 @@ def create_app(
     thumbnail = Thumbnail(jobs, objects)
     web = WebFiles.load()
     app.add_route("/", Index(web.by_name["index.html"], _version()))
+    description = openapi_document(settings, version=_version(), requires_login=authenticator.requires_login)
+    app.add_route("/openapi.json", OpenApi.of(description))
+    docs = Docs.load()
+    app.add_route("/docs", docs)
+    app.add_route("/docs/{name}", docs.files)
     app.add_route("/assets/{name}", web)
     app.add_route(
         "/images",

@@ -25,8 +25,8 @@ log = logging.getLogger("thumbnails_api.access")
 
 # Probes come from the node with whatever Host, and tell nothing about pictures.
 PROBE_PATHS: Final = frozenset({"/healthz", "/readyz"})
-# The page is the same for everybody: it asks for a key by itself.
-_PAGE_PATHS: Final = re.compile(r"/|/assets/.*")
+# Pages are the same for everybody: they ask for a key by themselves.
+_PAGE_PATHS: Final = re.compile(r"/|/assets/.*|/docs(?:/.*)?|/openapi\.json")
 _SIGNED: Final = re.compile(rf"(?:^|&){SIGNATURE}=")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 

@@ -26,6 +26,9 @@ _SIGNATURES: Final = (
     (b"MM\x00+", Format.TIFF),
 )
 
+# What can be uploaded.
+DECODED_FORMATS: Final = (*dict.fromkeys(format_ for _, format_ in _SIGNATURES), Format.WEBP)
+
 # A JPEG with 255 segments of an ICC profile and as many of XMP takes some 2,000 reads.
 _READ_BUDGET: Final = 4_000
 _BYTE_BUDGET: Final = 1 << 20

@@ -3,7 +3,9 @@
 Public: nothing here is of any account. The page itself asks the REST API, as everybody does.
 """
 
+import gzip
 import hashlib
+import re
 from dataclasses import dataclass, field
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -21,6 +23,7 @@ _TYPES: Final = {
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
 }
+_NO_WEIGHT: Final = re.compile(r"q\s*=\s*0(\.0*)?", re.ASCII)
 # Everything comes from here and nothing is inline; blob: are copies of pictures that need a key.
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
@@ -30,10 +33,12 @@ CONTENT_SECURITY_POLICY: Final = (
 
 @dataclass(frozen=True, slots=True)
 class WebFile:
-    """A file of the page, in memory."""
+    """A file of a page, in memory, as it is sent; `is_gzip` tells that this is compressed."""
 
     data: bytes
     content_type: str
+    policy: str = CONTENT_SECURITY_POLICY
+    is_gzip: bool = False
     etag: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -42,10 +47,18 @@ class WebFile:
 
     def serve(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with it; a browser asks each time whether its copy is still good."""
-        resp.set_header("ETag", f'"{self.etag}"')
         resp.set_header("Cache-Control", "no-cache")
-        resp.set_header("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+        resp.set_header("Content-Security-Policy", self.policy)
         resp.set_header("Referrer-Policy", "no-referrer")
+        if self.is_gzip:
+            resp.append_header("Vary", "Accept-Encoding")
+            if not accepts_gzip(req.get_header("Accept-Encoding")):
+                # No browser: it is unpacked each time, and has no validator, since these are other bytes.
+                resp.content_type = self.content_type
+                resp.data = gzip.decompress(self.data)
+                return
+            resp.set_header("Content-Encoding", "gzip")
+        resp.set_header("ETag", f'"{self.etag}"')
         if_none_match = req.get_header("If-None-Match")
         if if_none_match is not None and matches_etag(if_none_match, self.etag, weakly=True):
             resp.status = falcon.HTTP_304
@@ -62,14 +75,8 @@ class WebFiles:
 
     @classmethod
     def load(cls, folder: Traversable | None = None) -> Self:
-        """From the package."""
-        folder = folder or files("thumbnails_api") / "web"
-        found = {}
-        for file in folder.iterdir():
-            content_type = _TYPES.get(file.name.rpartition(".")[2])
-            if content_type is not None:
-                found[file.name] = WebFile(file.read_bytes(), content_type)
-        return cls(found)
+        """From the package, without what is in folders of their own."""
+        return cls(read_folder(folder or web_folder()))
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """One of the files."""
@@ -79,6 +86,31 @@ class WebFiles:
         file.serve(req, resp)
 
     on_head = on_get
+
+
+def web_folder() -> Traversable:
+    """Where all pages are, in the package."""
+    return files("thumbnails_api") / "web"
+
+
+def read_folder(folder: Traversable, policy: str = CONTENT_SECURITY_POLICY) -> dict[str, WebFile]:
+    """The files of a folder by the names that they are served under: `a.css.gz` is `a.css`, compressed."""
+    found = {}
+    for file in folder.iterdir():
+        name = file.name.removesuffix(".gz")
+        content_type = _TYPES.get(name.rpartition(".")[2])
+        if content_type is not None:
+            found[name] = WebFile(file.read_bytes(), content_type, policy, is_gzip=name != file.name)
+    return found
+
+
+def accepts_gzip(accept_encoding: str | None) -> bool:
+    """Whether this Accept-Encoding allows gzip (RFC 9110 section 12.5.3)."""
+    for item in (accept_encoding or "").lower().split(","):
+        coding, _, weight = item.partition(";")
+        if coding.strip() in {"gzip", "*"}:
+            return not _NO_WEIGHT.fullmatch(weight.strip())
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +129,14 @@ class Index:
         document = {
             "name": "thumbnails",
             "version": self.version,
-            "links": {"images": "/images", "jobs": "/jobs", "health": "/healthz", "ready": "/readyz"},
+            "links": {
+                "images": "/images",
+                "jobs": "/jobs",
+                "health": "/healthz",
+                "ready": "/readyz",
+                "openapi": "/openapi.json",
+                "docs": "/docs",
+            },
         }
         write_json(resp, document)
 
