@@ -96,8 +96,8 @@ while True:
 """
 
 # Takes memory of a worker's container for as long as that lives. With `container`, the kernel's choice is the
-# main process, and the container ends with it, as with cgroup v2 it ends in any case (memory.oom.group);
-# otherwise a renderer asks for being chosen.
+# main process, and the container ends with it; otherwise a renderer asks for being chosen. With cgroup v2 the
+# container ends in any case (memory.oom.group): the answer tells.
 BALLAST = """
 import contextlib, os, signal, sys
 mib, victim = int(sys.argv[1]), sys.argv[2]
@@ -111,7 +111,10 @@ if victim == "container":
 ballast = os.memfd_create("ballast")
 for _ in range(mib):
     os.write(ballast, bytes(1 << 20))
-print("ready", flush=True)
+whole = "0"
+with contextlib.suppress(FileNotFoundError), open("/sys/fs/cgroup/memory.oom.group") as file:
+    whole = file.read().strip()
+print("ready", whole, flush=True)
 signal.pause()
 """
 
@@ -128,6 +131,7 @@ class WorkerPods:
         self._traps: dict[str, subprocess.Popen[str]] = {}
         self._trapped: set[str] = set()
         self._victim = ""
+        self._dies_whole = False
         state = ".status.containerStatuses[0].state"
         line = f"{{.metadata.name}} {{{state}.running.startedAt}}|{{{state}.terminated.reason}}{{'\\n'}}"
         self._watch = self._start(
@@ -172,16 +176,18 @@ class WorkerPods:
 
     def _await_trap(self, name: str, trap: "subprocess.Popen[str]") -> None:
         assert trap.stdout is not None
-        if "ready\n" in trap.stdout:
-            with self._lock:
-                self._trapped.add(name)
-                self._lock.notify_all()
+        for line in trap.stdout:
+            if line.startswith("ready"):
+                with self._lock:
+                    self._trapped.add(name)
+                    self._dies_whole |= line.split()[1] == "1"
+                    self._lock.notify_all()
 
-    def tighten_memory(self, victim: str) -> None:
+    def tighten_memory(self, victim: str) -> bool:
         """From now on, take so much memory of each worker that a large picture is too much for it.
 
         `victim`: whom the kernel kills then, "renderer" or the whole "container". Returns when it is done to
-        the workers that run.
+        the workers that run; whether it is the container.
         """
         with self._lock:
             self._victim = victim
@@ -192,6 +198,7 @@ class WorkerPods:
                 PATIENCE_SECONDS,
             )
             assert done, "some worker has memory to spare"
+            return victim == "container" or self._dies_whole
 
     def running(self) -> set[str]:
         """The pods that run, or were never seen to end."""
@@ -421,7 +428,8 @@ def faulty(start_installation: Callable[..., Any]) -> Any:
     return start_installation(
         api={"replicas": 2},
         settings={
-            "maxWorkers": 2,
+            # One worker: the neighbours of a guilty picture would always die with it, were it not tried alone.
+            "maxWorkers": 1,
             "workerMemoryMib": WORKER_MIB,
             "maxAttempts": MAX_ATTEMPTS,
             # An upload that was cut off is taken over by its client's next try after these, and some more.
