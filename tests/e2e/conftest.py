@@ -431,6 +431,11 @@ class Installer:
             and document["kind"] == "Deployment"
             and document["metadata"]["name"].endswith("-operator")
         )
+        # No pod may be created before the controller has made it.
+        self.tools.run(
+            *("kubectl", "--namespace", namespace, "wait", "--for=create", "serviceaccount/default"),
+            "--timeout=120s",
+        )
         objects = {"apiVersion": "v1", "kind": "List", "items": receiver_objects(image)}
         self.tools.run(
             "kubectl", "--namespace", namespace, "apply", "--filename=-", stdin=json.dumps(objects)
