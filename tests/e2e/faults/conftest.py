@@ -428,7 +428,7 @@ def faulty(start_installation: Callable[..., Any]) -> Any:
     return start_installation(
         api={"replicas": 2},
         settings={
-            # One worker: the neighbours of a guilty picture would always die with it, were it not tried alone.
+            # One worker: the neighbours of a guilty picture always die with it, unless it is tried alone.
             "maxWorkers": 1,
             "workerMemoryMib": WORKER_MIB,
             "maxAttempts": MAX_ATTEMPTS,
