@@ -39,8 +39,9 @@ from .settings import ApiSettings
 from .uploads import UploadLimits
 from .waiting import Waiting
 
-# What storing a large picture takes at most, all tries together.
-_STORE_SECONDS: Final = 120
+# After so long without an answer, a request that comes again takes over the one before it: a replica that
+# died must not keep its client waiting, and two that work on one upload do no harm.
+_IDEMPOTENCY_HOLD_SECONDS: Final = 15
 
 App = falcon.App[falcon.Request, falcon.Response]
 
@@ -117,7 +118,7 @@ def create_app(
         objects,
         clock,
         new_id,
-        hold=timedelta(seconds=settings.max_wait_seconds + settings.create_deadline_seconds + _STORE_SECONDS),
+        hold=timedelta(seconds=_IDEMPOTENCY_HOLD_SECONDS),
         retention=timedelta(seconds=settings.idempotency_seconds),
     )
     thumbnail = Thumbnail(jobs, objects)

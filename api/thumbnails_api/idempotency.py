@@ -128,7 +128,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Idempotency:
-    """`run` is all there is to it. `hold` is longer than storing takes with all its tries."""
+    """`run` is all there is to it. `hold` is how long a try is left alone."""
 
     objects: ObjectStore
     clock: Callable[[], datetime]
