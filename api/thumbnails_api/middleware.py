@@ -17,7 +17,7 @@ from .accounts import Access, Authenticator
 from .addresses import Network, client_address
 from .links import SIGNATURE, LinkSigner
 from .metrics import ApiMetrics
-from .origin import check_origin
+from .origin import SAFE_METHODS, check_origin
 from .rate_limits import FailedLogins, RequestLimit, headers_of
 from .scopes import Scope
 
@@ -120,7 +120,8 @@ class Authentication:
 
     def _follow_link(self, req: falcon.Request) -> Access | None:
         """What a signed link gives; None when the request is none."""
-        if not _SIGNED.search(req.query_string) or not req.path.startswith("/thumbnails/"):
+        is_link = req.path.startswith("/thumbnails/") and _SIGNED.search(req.query_string)
+        if not is_link or req.method not in SAFE_METHODS:
             return None
         query = parse_qsl(req.query_string, keep_blank_values=True)
         grant = self._signer.verify(req.path, query, self._clock().timestamp())

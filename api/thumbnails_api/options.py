@@ -93,9 +93,9 @@ class Options:
 
 
 def parse_query(query: str) -> list[tuple[str, str]]:
-    """The fields of a query string, in order, without empty ones. Raises InvalidOption for too many."""
+    """The fields of a query string, in order, with empty ones. Raises InvalidOption for too many."""
     try:
-        return parse_qsl(query, max_num_fields=_MAX_QUERY_FIELDS)
+        return parse_qsl(query, keep_blank_values=True, max_num_fields=_MAX_QUERY_FIELDS)
     except ValueError:
         raise InvalidOption(f"There are more than {_MAX_QUERY_FIELDS} query parameters.") from None
 

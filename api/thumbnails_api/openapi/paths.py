@@ -47,13 +47,10 @@ from .elements import (
     schema_ref,
     without_bodies,
 )
-from .schemas import EXAMPLE_ID, JOB_ID, OUTPUT_NAME, SERVED_FORMATS, option_schemas, words
+from .schemas import JOB_ID, OUTPUT_NAME, SERVED_FORMATS, option_schemas, words
 
 _FILE_HEADERS: Final = ("ETag", "Accept-Ranges", "Content-Disposition", "Vary", *RATE_LIMITS)
 _TEXT: Final[Element] = {"type": "string"}
-_EVENT_STREAM_EXAMPLE: Final = (
-    f'retry: 1000\n\nid: 7\nevent: deleted\ndata: {{"id":"{EXAMPLE_ID}"}}\n\nid: 7\n\n'
-)
 
 _JOB_ID: Final = parameter("job_id", "path", "The job.", JOB_ID)
 _PREFER: Final = parameter(
@@ -117,9 +114,11 @@ def paths(settings: ApiSettings, *, requires_login: bool) -> dict[str, Element]:
         "/readyz": _with_head(writer.get_readiness()),
         "/openapi.json": _with_head(writer.get_openapi()),
         "/": _with_head(writer.get_index()),
-        "/assets/{name}": _with_head(writer.get_web_file("getAsset", "A file of the page at `/`")),
+        "/assets/{name}": _with_head(writer.get_web_file("getAsset", "A file of the page at `/`", "app.js")),
         "/docs": _with_head(writer.get_docs()),
-        "/docs/{name}": _with_head(writer.get_web_file("getDocsFile", "A file of the page at `/docs`")),
+        "/docs/{name}": _with_head(
+            writer.get_web_file("getDocsFile", "A file of the page at `/docs`", "docs.js")
+        ),
     }
     if not requires_login:
         found["/metrics"] = _with_head(writer.get_metrics())
@@ -302,7 +301,11 @@ class _Writer:
 
     def get_jobs(self) -> Element:
         """`GET /jobs`."""
-        statuses = {"type": "array", "items": {"type": "string", "enum": list(REST_STATUS.values())}}
+        statuses = {
+            "type": "array",
+            "items": {"type": "string", "enum": list(REST_STATUS.values())},
+            "minItems": 1,
+        }
         limit = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
         return self._operation(
             "listJobs",
@@ -331,7 +334,15 @@ class _Writer:
 
     def get_job(self) -> Element:
         """`GET /jobs/{job_id}`."""
-        thumbnail = {"operationId": "getThumbnail", "parameters": {"job_id": "$response.body#/id"}}
+        job_id = "$response.body#/id"
+        links = {
+            "thumbnail": {"operationId": "getThumbnail", "parameters": {"job_id": job_id}},
+            "thumbnailOfOutput": {
+                "operationId": "getThumbnailOfOutput",
+                "parameters": {"job_id": job_id, "output": "$response.body#/outputs/0/name"},
+            },
+            "links": {"operationId": "getJobLinks", "parameters": {"job_id": job_id}},
+        }
         return self._operation(
             "getJob",
             "Jobs",
@@ -343,7 +354,7 @@ class _Writer:
                     "The job.",
                     json_content(schema_ref("Job")),
                     headers=("Preference-Applied", *RATE_LIMITS),
-                    links={"thumbnail": thumbnail},
+                    links=links,
                 ),
                 **problem_responses(*self._access, JobNotFound, JobStoreUnavailable),
             },
@@ -400,7 +411,7 @@ class _Writer:
             ),
             parameters=[_JOB_ID, _LAST_EVENT_ID],
             responses={
-                "200": _event_stream(),
+                "200": _event_stream("JobEvent"),
                 "204": response("The follower has seen the job's end: no more will happen."),
                 **problem_responses(*self._access, JobNotFound, JobStoreUnavailable),
             },
@@ -418,7 +429,10 @@ class _Writer:
                 " and `reset`: too much was missed, list the jobs anew."
             ),
             parameters=[_LAST_EVENT_ID],
-            responses={"200": _event_stream(), **problem_responses(*self._access, JobStoreUnavailable)},
+            responses={
+                "200": _event_stream("Event"),
+                **problem_responses(*self._access, JobStoreUnavailable),
+            },
         )
 
     # ---- the service -----------------------------------------------------------------------------
@@ -527,7 +541,7 @@ class _Writer:
             responses=self._web_responses({"text/html": {"schema": _TEXT}}),
         )
 
-    def get_web_file(self, operation_id: str, summary: str) -> Element:
+    def get_web_file(self, operation_id: str, summary: str, example: str) -> Element:
         """A file of a page."""
         types = ("text/html", "text/css", "text/javascript", "image/svg+xml")
         content = {name: {"schema": _TEXT} for name in types}
@@ -536,7 +550,10 @@ class _Writer:
             "Pages",
             summary,
             "They are the same for everybody.",
-            parameters=[parameter("name", "path", "The file.", _TEXT), _IF_NONE_MATCH],
+            parameters=[
+                parameter("name", "path", "The file.", {**_TEXT, "examples": [example]}),
+                _IF_NONE_MATCH,
+            ],
             responses={**self._web_responses(content), **problem_responses(NotFound, *self._public_errors())},
         )
 
@@ -573,8 +590,9 @@ def _source_types() -> list[str]:
     return [f"image/{word}" for word in DECODED_FORMATS]
 
 
-def _event_stream() -> Element:
-    content = {"text/event-stream": {"schema": _TEXT, "example": _EVENT_STREAM_EXAMPLE}}
+def _event_stream(name: str) -> Element:
+    """The schema is that of one event: OpenAPI 3.1 has no word for streams."""
+    content = {"text/event-stream": {"schema": schema_ref(name)}}
     return response("What happened, and when to ask again.", content, headers=RATE_LIMITS)
 
 

@@ -27,7 +27,7 @@ _COLOUR: Final = "^(transparent|#[0-9a-f]{6}([0-9a-f]{2})?)$"
 _TIME: Final[Element] = {"type": "string", "format": "date-time"}
 _COUNT: Final[Element] = {"type": "integer", "minimum": 0}
 _PIXELS: Final[Element] = {"type": "integer", "minimum": 1}
-_TRUE_OR_FALSE: Final = ("true", "false", "1", "0", "on", "off", "yes", "no")
+_TRUE_OR_FALSE: Final = ("true", "false", "1", "0", "on", "off", "yes", "no", "")
 
 JOB_ID: Final[Element] = {
     "type": "string",
@@ -89,13 +89,15 @@ def schemas(settings: ApiSettings) -> dict[str, Element]:
         },
         "OutputRequest": output_request(settings),
         "Links": _links(),
+        "Event": _event("job", "deleted", "reset"),
+        "JobEvent": _event("job"),
         "Deleted": _object("The job is gone.", {"id": {"type": "string"}}),
         "WebhookEvent": _webhook_event(),
     }
 
 
 def option_schemas(settings: ApiSettings) -> dict[str, Element]:
-    """The options of an upload as texts of a form or a query, by name."""
+    """The options of an upload as texts of a form or a query, by name; an empty one is none."""
     side = settings.max_output_side_pixels
     options: dict[str, Element] = {
         "width": _number(
@@ -113,7 +115,7 @@ def option_schemas(settings: ApiSettings) -> dict[str, Element]:
         ),
         "background": {
             "type": "string",
-            "pattern": _COLOUR,
+            "pattern": f"^$|{_COLOUR}",
             "description": (
                 "`#rrggbb`, `#rrggbbaa` or `transparent`; otherwise transparent where the format can, else"
                 " white."
@@ -122,7 +124,7 @@ def option_schemas(settings: ApiSettings) -> dict[str, Element]:
         },
         "format": {
             "type": "string",
-            "pattern": f"^({_any(Format)})(,({_any(Format)}))*$",
+            "pattern": f"^(({_any(Format)})(,({_any(Format)}))*)?$",
             "default": Format.AUTO.value,
             "description": (
                 "One, or several with commas in between: clients are served the best that they can show."
@@ -177,7 +179,7 @@ def option_schemas(settings: ApiSettings) -> dict[str, Element]:
     if settings.presets:
         options["preset"] = {
             "type": "string",
-            "enum": list(settings.presets),
+            "enum": [*settings.presets, ""],
             "description": (
                 "A name for outputs, see `/presets`. Options of one thumbnail change a preset of one."
             ),
@@ -232,7 +234,12 @@ def _number(least: int, most: int, description: str) -> Element:
 
 
 def _words(kind: type[StrEnum], default: StrEnum, description: str) -> Element:
-    return {"type": "string", "enum": words(kind), "default": default.value, "description": description}
+    return {
+        "type": "string",
+        "enum": [*words(kind), ""],
+        "default": default.value,
+        "description": description,
+    }
 
 
 def _boolean(description: str, *, default: bool) -> Element:
@@ -373,6 +380,26 @@ def _links() -> Element:
                         "path": path,
                     },
                 ),
+            },
+        },
+    )
+
+
+def _event(*names: str) -> Element:
+    data = {
+        "job": schema_ref("Job"),
+        "deleted": schema_ref("Deleted"),
+        "reset": {"type": "object", "maxProperties": 0},
+    }
+    return _object(
+        "One event of a stream.",
+        {
+            "id": {"type": "string", "pattern": "^[0-9]+$", "description": "For `Last-Event-ID`."},
+            "event": {"type": "string", "enum": list(names)},
+            "data": {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "contentSchema": {"anyOf": [data[name] for name in names]},
             },
         },
     )

@@ -1,6 +1,6 @@
 """`/images`: takes pictures in, and gives an original back as long as it is kept."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, BinaryIO, cast
@@ -53,8 +53,11 @@ class Images:
         self.quotas.charge_bytes(caller, length, req.context.usages)
         received = receive(cast("BinaryIO", req.env["wsgi.input"]), req.content_type, length, self.limits)
         try:
+            if query and received.fields:
+                # What a field takes the place of must be right, too: nobody misspells it on purpose.
+                self._parse_options(merge_fields(query, ()))
             fields = merge_fields(query, received.fields)
-            options = parse_options(fields, max_side_pixels=self.max_side_pixels, presets=self.presets)
+            options = self._parse_options(fields)
             images = received.images
             if len(images) == 1 and isinstance(images[0], Rejected):
                 raise images[0].error
@@ -78,6 +81,9 @@ class Images:
             answer.send(resp)
         finally:
             received.close()
+
+    def _parse_options(self, fields: Mapping[str, str]) -> Options:
+        return parse_options(fields, max_side_pixels=self.max_side_pixels, presets=self.presets)
 
     def _take_in(self, upload: "_Upload", plan: Plan | None) -> Answer:
         return self._take_one(upload, plan) if len(upload.images) == 1 else self._take_batch(upload, plan)

@@ -36,7 +36,7 @@ class Thumbnail:
         Of several formats of one output, without `?format=`, it is what `Accept` says.
         """
         job = self.jobs.get(req.context.caller, job_id)
-        format_ = parse_qs(req.query_string).get("format", [None])[-1]
+        format_ = parse_qs(req.query_string, keep_blank_values=True).get("format", [None])[-1]
         candidates = find_outputs(job, output, format_) if job is not None else []
         if job is None or not candidates:
             raise ThumbnailNotFound

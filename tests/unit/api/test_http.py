@@ -26,6 +26,8 @@ def test_a_wrong_method_is_a_problem_that_says_which_are_right(
 ) -> None:
     result = service.request(method, path)
     problem(result, 405, "MethodNotAllowed")
+    # What looks like a signed link is none for other methods.
+    problem(service.request("TRACE", "/thumbnails/a?signature=x"), 405, "MethodNotAllowed")
     assert set(result.headers["allow"].replace(" ", "").split(",")) - {"OPTIONS"} == allowed
 
 

@@ -165,6 +165,12 @@ def test_form_fields_win_over_the_query(service: Any, jpeg: bytes) -> None:
     assert (output["width"], output["height"]) == (70, 60)
 
 
+def test_a_wrong_option_in_the_query_is_400_even_when_a_field_wins(
+    service: Any, problem: Any, jpeg: bytes
+) -> None:
+    problem(service.upload(jpeg, "/images?width=wide", width="70"), 400, "InvalidOption")
+
+
 def test_a_wrong_option_is_400_and_nothing_is_stored(service: Any, problem: Any, jpeg: bytes) -> None:
     document = problem(service.upload(jpeg, widht="100"), 400, "InvalidOption")
     assert "width" in document["detail"]

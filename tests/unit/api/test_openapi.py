@@ -390,7 +390,7 @@ def test_limits_of_the_service_are_in_it() -> None:
     form = upload["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
     assert form["width"]["maximum"] == 777
     assert form["image"]["maxItems"] == 7
-    assert form["preset"]["enum"] == ["card"]
+    assert form["preset"]["enum"] == ["card", ""]
     query = {item["name"] for item in upload["parameters"] if item["in"] == "query"}
     assert query == form.keys() - {"image"}
     links = document["paths"]["/jobs/{job_id}/links"]["get"]["parameters"]

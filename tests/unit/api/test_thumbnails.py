@@ -177,6 +177,7 @@ def test_each_output_and_format_has_an_address(service: Any, jpeg: bytes) -> Non
     assert service.get(f"{path}/large?format=png").content == b"large auto"
     assert service.get(f"{path}/none").status_code == 404
     assert service.get(f"{path}/large?format=gif").status_code == 404
+    assert service.get(f"{path}/large?format=").status_code == 404
     described = service.get(f"/jobs/{job_id}").json["outputs"]
     assert [service.get(output["path"]).content for output in described] == [
         b"small webp",
