@@ -38,7 +38,8 @@ def check_outputs(objects: S3ObjectStore, jobs: Sequence[Document]) -> int:
         if away is None or away > _MOST_LEVELS_AWAY:
             raise SystemExit(f"void: {job['metadata']['name']}: its thumbnail is another one ({away})")
         # Missing when the end was written before the start was.
-        return job["status"].get("workerJob")
+        worker: str | None = job["status"].get("workerJob")
+        return worker
 
     with ThreadPoolExecutor(CONNECTIONS) as threads:
         return len(set(threads.map(check, jobs)) - {None})
