@@ -5,6 +5,8 @@ Everything is measured in turn in one run. A run in which a job was answered fro
 
 import argparse
 import os
+import signal
+import sys
 from pathlib import Path
 
 import page
@@ -31,6 +33,7 @@ def main() -> None:
     os.environ.setdefault("KUBECONFIG", str(LOCAL / "kubeconfig"))
     os.environ["PATH"] = f"{LOCAL / 'bin'}:{os.environ['PATH']}"
     kubeconfig = os.environ["KUBECONFIG"]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))  # what is installed is removed
     audit = AuditLog.of_local_cluster(LOCAL, kubeconfig)
     with installed(options.values, SETTINGS) as release:
         bench = Bench(release, Cluster(kubeconfig), audit)
