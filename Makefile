@@ -60,6 +60,15 @@ fuzz: ## render 50,000 damaged files; goes on where it ended (ARGS="--inputs 100
 	@./hack/venv.sh dev
 	@$(BIN)/python -m hack.fuzz $(ARGS)
 
+.PHONY: schemathesis
+schemathesis: ## hold a running service to its OpenAPI description, with thousands of requests
+	@./hack/venv.sh dev
+	@THUMBNAILS_SCHEMATHESIS_EXAMPLES=$${EXAMPLES:-200} $(BIN)/python -m pytest -q -rP tests/integration/service/test_openapi.py $(ARGS)
+
+.PHONY: vendor
+vendor: ## fetch the pinned files of the page at /docs anew (needs npm)
+	@./hack/vendor.sh
+
 .PHONY: cluster
 cluster: ## start a real single-node Kubernetes on this machine (Debian, root; the first time takes half an hour)
 	@python3 hack/cluster up

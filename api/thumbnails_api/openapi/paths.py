@@ -236,9 +236,8 @@ class _Writer:
             "additionalProperties": _TEXT,
         }
         types = [*_source_types(), "application/octet-stream"]
-        encoding = {IMAGE_FIELD: {"contentType": ", ".join(types)}}
         return {
-            "multipart/form-data": {"schema": form, "encoding": encoding},
+            "multipart/form-data": {"schema": form},
             **{name: {} for name in types},
         }
 
