@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--cold", type=int, default=10, help="single jobs with no worker running")
     parser.add_argument("--warm", type=int, default=30, help="single jobs while a worker lingers")
     parser.add_argument("--burst", type=int, default=1000, help="ThumbnailJobs at once")
+    parser.add_argument("--photos", type=int, default=0, help="large photos at once, as of `make bench`")
     parser.add_argument("--bare", type=int, default=100, help="bare Jobs at once")
     parser.add_argument("--values", type=Path, help="values of the chart that this cluster needs")
     parser.add_argument("--print-only", action="store_true", help="leave docs/benchmarks.md as it is")
@@ -40,10 +41,9 @@ def main() -> None:
         cold = bench.cold(options.cold)
         warm = bench.warm(options.warm)
         bare = bench.bare_jobs(options.bare)
-        bursts = [
-            bench.burst("small pictures", bench.put_small(options.burst)),
-            bench.burst("photos", bench.put_photos(options.burst)),
-        ]
+        bursts = [bench.burst("small pictures", bench.put_small(options.burst))]
+        if options.photos:
+            bursts.append(bench.burst("photos", bench.put_photos(options.photos)))
     section = report(Figures(cold, warm, bare, bursts))
     print(section)
     if not options.print_only:
