@@ -17,8 +17,9 @@ from cluster_release import installed
 from cluster_report import Figures, report
 
 LOCAL = Path(__file__).parents[2] / ".cluster"
-# Short, since each cold job waits until the worker of the one before has ended.
-SETTINGS = {"lingerSeconds": 5}
+# Short, since each cold job waits until the worker of the one before has ended; long enough that the workers
+# of a burst are still there to be asked what they took when the last status is written.
+SETTINGS = {"lingerSeconds": 10}
 
 
 def main() -> None:

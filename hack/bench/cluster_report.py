@@ -6,8 +6,9 @@ from typing import Final
 
 import page
 from cluster_audit import Write, Writes
-from cluster_measure import SMALL, Burst, Many, Pair
+from cluster_measure import Burst, Many, Pair
 from cluster_usage import Usage
+from pictures import SMALL
 
 _NOT_MEASURED: Final = "not measured"
 _COMPONENTS: Final = ("api", "operator", "worker")
@@ -27,13 +28,14 @@ def report(figures: Figures) -> str:
     """The section, whole."""
     (cold, cold_bare), (warm, by_hand) = figures.cold.medians, figures.warm.medians
     bare, bursts = figures.bare, figures.bursts
+    photos = " Photos: those of `make bench`." if len(bursts) > 1 else ""
     return f"""\
 ## On Kubernetes, against bare Jobs
 
 {page.made_by("make bench-cluster")} The control plane, the nodes, the object store and this client are \
 where the cluster has them: with `make cluster`, all on these cores.
 
-Small pictures: JPEG of {SMALL[0]} x {SMALL[1]}, generated. Photos: those of `make bench`. All have \
+Small pictures: JPEG of {SMALL[0]} x {SMALL[1]}, generated.{photos} All have \
 different pixels, and are in the bucket before. Each job makes the default thumbnail of 100 x 100; all of a \
 burst are opened and compared with what the renderer makes of the same originals. Nothing was answered \
 from the cache. A bare Job runs `true`, in an image that is on the node. By hand: a create, a patch of the \
@@ -72,7 +74,7 @@ def _burst_row(burst: Burst, bare: Many) -> str:
 def _writes_section(figures: Figures) -> str:
     lone, burst, bare = figures.warm.writes, figures.bursts[0].writes, figures.bare.writes
     if lone is None or burst is None or bare is None:
-        return f"Writes to the API server: {_NOT_MEASURED}; its audit log is needed for them."
+        return f"Writes to the API server: {_NOT_MEASURED}; its audit log is needed for them.\n"
     columns = (
         ("a lone ThumbnailJob", lone, len(figures.warm.ours)),
         (f"of {figures.bursts[0].count:,}", burst, figures.bursts[0].count),
@@ -103,12 +105,12 @@ def _of_jobs(writes: Writes) -> int:
 
 def _cpu_table(bursts: Sequence[Burst]) -> str:
     rows = [
-        (name, [burst.cpu_seconds(name) / burst.count * 1e3 for burst in bursts])
+        (name, [_milliseconds(burst.cpu_seconds(name), burst) for burst in bursts])
         for name in reversed(_COMPONENTS)
     ]
-    rows.append(("this client", [burst.client_cpu_seconds / burst.count * 1e3 for burst in bursts]))
+    rows.append(("this client", [_milliseconds(burst.client_cpu_seconds, burst) for burst in bursts]))
     names = ", ".join(f'"{name}"' for name, _ in rows)
-    bars = ", ".join(f"{values[0]:.1f}" for _, values in rows)
+    bars = ", ".join(f"{values[0] or 0:.1f}" for _, values in rows)
     return f"""\
 {_table(["component", *(burst.what for burst in bursts)], rows, "{:.1f} ms")}
 ```mermaid
@@ -119,6 +121,10 @@ xychart-beta
     bar [{bars}]
 ```
 """
+
+
+def _milliseconds(seconds: float | None, burst: Burst) -> float | None:
+    return None if seconds is None else seconds / burst.count * 1e3
 
 
 def _memory_table(bursts: Sequence[Burst]) -> str:
@@ -140,12 +146,15 @@ def _largest(pods: dict[str, Usage], what: Callable[[Usage], float]) -> str:
     return f"{max(map(what, pods.values())):.0f} MiB" if pods else _NOT_MEASURED
 
 
-def _table(head: Sequence[str], rows: Iterable[tuple[str, Sequence[float]]], form: str) -> str:
+def _table(head: Sequence[str], rows: Iterable[tuple[str, Sequence[float | None]]], form: str) -> str:
+    def cell(value: float | None) -> str:
+        return _NOT_MEASURED if value is None else form.format(value)
+
     return _rows(
         [
             f"| {' | '.join(head)} |",
             f"| {' | '.join('---' for _ in head)} |",
-            *(f"| {name} | {' | '.join(map(form.format, values))} |" for name, values in rows),
+            *(f"| {name} | {' | '.join(map(cell, values))} |" for name, values in rows),
         ]
     )
 

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 ROOT = Path(__file__).parents[2]
 REAL = ROOT.parent / "shared" / "data"
 CACHE = ROOT / ".cache" / "bench"
+SMALL = (800, 600)
 REAL_NAMES = ("phone.jpg", "photo-2725x2225.jpg", "orientation-1.jpg")
 
 # Of 20 photos: as many in each format. Mostly JPEG, as uploads are.
@@ -32,6 +33,17 @@ def make(count: int) -> list[Path]:
     return [_path(index) for index in range(count)]
 
 
+def make_small(count: int) -> list[Path]:
+    """`count` small generated JPEGs (SMALL), no two alike; the same files at each call."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    todo = [index for index in range(count) if not _small_path(index).exists()]
+    if todo:
+        print(f"making {len(todo)} small pictures ...", flush=True)
+        with ProcessPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(_make_small, todo, chunksize=10))
+    return [_small_path(index) for index in range(count)]
+
+
 def describe(files: list[Path]) -> str:
     """What kind of photos they are, for the table."""
     sizes = sorted(file.stat().st_size for file in files)
@@ -44,6 +56,16 @@ def describe(files: list[Path]) -> str:
 
 def _path(index: int) -> Path:
     return CACHE / f"{'real' if REAL.is_dir() else 'made'}-{index:05d}.{MIX[index % len(MIX)].lower()}"
+
+
+def _small_path(index: int) -> Path:
+    return CACHE / f"small-{index:05d}.jpeg"
+
+
+def _make_small(index: int) -> None:
+    temporary = _small_path(index).with_suffix(f".{os.getpid()}")
+    generate(index, SMALL).save(temporary, "JPEG", quality=85)
+    temporary.replace(_small_path(index))
 
 
 def _make_one(index: int) -> None:
