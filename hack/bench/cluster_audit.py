@@ -54,7 +54,8 @@ class AuditLog:
         """All writes to a namespace since then; None when the log was begun anew since."""
         inode, offset = since
         with self.path.open("rb") as log:
-            if self.path.stat().st_ino != inode:
+            status = self.path.stat()
+            if status.st_ino != inode or status.st_size < offset:
                 return None
             log.seek(offset)
             events = (json.loads(line) for line in log if line.endswith(b"\n"))

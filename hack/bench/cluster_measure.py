@@ -53,7 +53,6 @@ class Burst(Many):
     """ThumbnailJobs at once."""
 
     what: str  # the pictures
-    workers: int
     client_cpu_seconds: float
     before: dict[str, dict[str, Usage]]  # by component and pod
     after: dict[str, dict[str, Usage]]
@@ -131,8 +130,8 @@ class Bench:
         print(f"  {len(keys)} {what}: {ended.seconds:.1f} s", flush=True)
         time.sleep(SETTLE_SECONDS)
         writes = self._writes(since)
-        workers = check_outputs(self._release.objects, ended.documents)
-        return Burst(len(keys), ended.seconds, writes, what, workers, client, before, after)
+        check_outputs(self._release.objects, ended.documents)
+        return Burst(len(keys), ended.seconds, writes, what, client, before, after)
 
     def put_small(self, count: int) -> list[str]:
         """Small pictures in the bucket; their keys."""

@@ -64,8 +64,9 @@ with them.
 
 def _burst_row(burst: Burst, bare: Many) -> str:
     goal = " (to reach: 15)" if burst.what == "small pictures" else ""
+    workers = len(burst.after.get("worker", {})) or "some"
     return (
-        f"| {burst.count:,} {burst.what} at once, {burst.workers} workers | {burst.rate:.1f} a second "
+        f"| {burst.count:,} {burst.what} at once, {workers} workers | {burst.rate:.1f} a second "
         f"({burst.seconds:.1f} s) | {bare.count:,} bare Jobs at once: {bare.rate:.2f} a second "
         f"({bare.seconds:.1f} s) | **{burst.rate / bare.rate:.1f} x**{goal} |"
     )
