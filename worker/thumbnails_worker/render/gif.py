@@ -1,4 +1,4 @@
-"""Reads the frames of a GIF and composites them as browsers do: for `decode.py`.
+"""Reads the frames of a GIF and composites them as browsers do, for decoding.
 
 Pillow decodes the pixels, one frame at a time: each is handed to it as a GIF of its own. What is between
 them is done here, since Pillow fills what a frame clears with a colour where browsers show nothing,

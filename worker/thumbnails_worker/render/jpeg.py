@@ -1,4 +1,4 @@
-"""Reads a JPEG's segments, and leaves out those that are damaged and say nothing of pixels: for `decode.py`.
+"""Reads a JPEG's segments, and leaves out those that are damaged and say nothing of pixels, for decoding.
 
 Sections and tables are those of ITU-T T.81.
 """

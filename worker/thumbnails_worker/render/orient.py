@@ -10,6 +10,7 @@ from PIL import Image
 
 from .geometry import Box, Size
 
+EXIF_ORIENTATION: Final = 0x0112  # the tag
 UPRIGHT: Final = 1
 
 _TRANSPOSE: Final = {

@@ -16,7 +16,7 @@ from thumbnails_contract.spec import Format, Metadata, Output, Position
 from thumbnails_contract.status import SourceFacts
 from thumbnails_contract.wire import Limits
 
-from . import decode
+from . import decode, metadata, opening
 from .attention import find_anchor
 from .colour import to_srgb
 from .compose import compose, is_opaque, parse_background
@@ -79,13 +79,15 @@ def render(
     thumbnail cannot be written, MemoryError when there is not enough. `available_bytes` is what
     decoding may take, None when that is not bounded.
     """
-    opened = decode.open_source(file, data, limits, available_bytes)
-    orientation = decode.read_orientation(opened)
+    opened = opening.open_source(file, data, limits, available_bytes)
+    orientation = metadata.read_orientation(opened)
     header = opened.header
     displayed = turn_size(header.size, orientation)
     facts = SourceFacts(header.format.value, *displayed, header.frames, len(data))
     plans = [_plan(item, displayed, header, limits, available_bytes) for item in wanted]
-    exif = decode.read_exif(opened) if any(p.wanted.output.metadata is Metadata.KEEP for p in plans) else None
+    exif = (
+        metadata.read_exif(opened) if any(p.wanted.output.metadata is Metadata.KEEP for p in plans) else None
+    )
 
     still, moving = [p for p in plans if not p.animated], [p for p in plans if p.animated]
     check_animations([p.placement.canvas for p in moving], header.frames, available_bytes)
@@ -134,7 +136,7 @@ class _Picture:
 
     def __init__(self, loaded: Image.Image, displayed: Size, orientation: int, resize: Resize) -> None:
         self._icc_profile = loaded.info.get("icc_profile")
-        with decode.decoder_errors():
+        with opening.decoder_errors():
             self._image = to_working(loaded)
         self._displayed = displayed
         self._orientation = orientation

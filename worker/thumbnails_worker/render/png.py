@@ -1,4 +1,4 @@
-"""Reads what a PNG says beside its pixels, and mends what does not concern them: for `decode.py`.
+"""Reads what a PNG says beside its pixels, and mends what does not concern them, for decoding.
 
 Sections are those of the W3C's PNG (third edition). Chunks are found by their lengths alone; nothing
 is inflated unless a stream has to be counted or mended, and then in pieces.

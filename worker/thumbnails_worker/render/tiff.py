@@ -1,4 +1,4 @@
-"""Reads a TIFF's first directory, and cuts smaller TIFFs out of a file: for `decode.py`.
+"""Reads a TIFF's first directory, and cuts smaller TIFFs out of a file, for decoding.
 
 What Pillow reads wrong, not at all, or only as a whole is cut into parts that it reads right: planes, bands
 of rows, a big-endian BigTIFF. Tags and sections are those of TIFF 6.0.

@@ -1,4 +1,4 @@
-"""Reads a WebP's structure, without decoding a pixel: its canvas and its frames, for `decode.py`.
+"""Reads a WebP's structure, without decoding a pixel: its canvas and its frames, for `opening.py`.
 
 Everything is bounded by the length of the data, and a broken structure ends the count: what is
 wrong with a file is said by its decoder, not here.
