@@ -153,12 +153,8 @@ def parse_options(
     )
 
 
-def read_output_list(text: str) -> OutputFields:
+def output_list(document: object) -> OutputFields:
     """The JSON of `outputs` as fields: an object for each thumbnail, or one object. Raises InvalidOption."""
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        raise InvalidOption("outputs is no JSON.") from None
     items = [document] if isinstance(document, dict) else document
     if not isinstance(items, list) or not 1 <= len(items) <= MAX_OUTPUTS:
         raise InvalidOption(f"outputs must be a JSON array of 1 to {MAX_OUTPUTS} objects.")
@@ -182,7 +178,11 @@ def _output_fields(fields: Mapping[str, str], presets: Mapping[str, OutputFields
         beside = "preset" if "preset" in fields else next(iter(own))
         raise InvalidOption(f"{beside} cannot be given beside outputs.")
     if "outputs" in fields:
-        return read_output_list(fields["outputs"])
+        try:
+            document = json.loads(fields["outputs"])
+        except (ValueError, RecursionError):
+            raise InvalidOption("outputs is no JSON.") from None
+        return output_list(document)
     if "preset" not in fields:
         return (own,)
     items = presets.get(fields["preset"])

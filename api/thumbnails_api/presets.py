@@ -9,7 +9,7 @@ from thumbnails_contract.errors import InvalidOption
 from thumbnails_contract.names import is_label_name
 from thumbnails_contract.spec import MAX_SIDE_PIXELS
 
-from .options import OutputFields, parse_outputs, read_output_list
+from .options import OutputFields, output_list, parse_outputs
 
 Presets = Mapping[str, OutputFields]
 NO_PRESETS: Final[Presets] = MappingProxyType({})
@@ -28,7 +28,7 @@ def parse_presets(text: str) -> Presets:
         if not is_label_name(name):
             raise ValueError("names of presets must be lower-case words of letters, digits and hyphens")
         try:
-            presets[name] = read_output_list(json.dumps(outputs))
+            presets[name] = output_list(outputs)
         except InvalidOption as error:
             raise ValueError(f"preset {name}: {error.message}") from None
     check_presets(presets, MAX_SIDE_PIXELS)

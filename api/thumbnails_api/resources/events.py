@@ -4,7 +4,6 @@ Each answer is short: what happened since `Last-Event-ID`, and `retry:` says whe
 EventSource does by itself. So followers hold no thread; a few of them are held until something happens.
 """
 
-import json
 import re
 import threading
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any, Final
 
 import falcon
 
+from thumbnails_api.answers import json_body
 from thumbnails_api.job_cache import JobCache, News, version_of
 from thumbnails_api.job_json import job_document
 from thumbnails_contract.errors import JobNotFound
@@ -103,7 +103,7 @@ class _Stream:
     _parts: list[str] = field(default_factory=list)
 
     def add(self, event: str, data: dict[str, Any], version: int) -> None:
-        text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))  # one line: JSON escapes breaks
+        text = json_body(data).decode()  # one line: JSON escapes breaks
         self._parts.append(f"id: {version}\nevent: {event}\ndata: {text}\n\n")
 
     def answer(self, resp: falcon.Response, version: int) -> None:
