@@ -182,13 +182,12 @@ def get(session: _Session, jobs: tuple[str, ...], save: Path, name: str | None, 
 
 @main.command()
 @click.option("--status", help="pending, processing, complete, failed, cancelled; several with commas.")
-@click.option("--batch", help="The id of a batch.")
 @click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True)
 @click.pass_obj
-def ls(session: _Session, status: str | None, batch: str | None, limit: int) -> None:
+def ls(session: _Session, status: str | None, limit: int) -> None:
     """List jobs, newest first."""
     try:
-        for number, job in enumerate(session.client.jobs(status=status, batch=batch)):
+        for number, job in enumerate(session.client.jobs(status=status)):
             if number == limit:
                 break
             session.show(_row(job), job.document)

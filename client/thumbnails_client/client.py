@@ -191,11 +191,10 @@ class Client:
                 time.sleep(min(pause, max(0.0, left)))
                 pause = min(pause * 2, 2.0)
 
-    def jobs(self, *, status: str | None = None, batch: str | None = None) -> Iterator[Job]:
+    def jobs(self, *, status: str | None = None) -> Iterator[Job]:
         """The account's jobs, newest first; pages are asked for as they are needed."""
-        query = {"limit": str(_PAGE), "status": status, "batch": batch}
         path: str | None = "/jobs"
-        params: Mapping[str, str] | None = {name: value for name, value in query.items() if value}
+        params: Mapping[str, str] | None = {"limit": str(_PAGE)} | ({"status": status} if status else {})
         while path is not None:
             try:
                 answer = self._request("GET", path, params=params)
