@@ -186,6 +186,12 @@ class Service:
 StartService = Callable[..., Service]
 
 
+@pytest.fixture(name="eventually", scope="session")
+def eventually_fixture() -> Callable[..., Any]:
+    """A function that asks a condition until it is true, for so many seconds: `eventually` above."""
+    return eventually
+
+
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One running service for all tests of this process; webhooks may go to loopback."""

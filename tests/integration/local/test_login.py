@@ -4,22 +4,12 @@ import os
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import requests
 
 PATIENCE_SECONDS = 60.0
-
-
-def eventually(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (value := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return value
 
 
 def keys(service: Any, *arguments: str) -> str:
@@ -41,13 +31,18 @@ def bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
-def test_keys_count_while_the_service_runs_and_outlive_it(start_service: Any, picture: Any) -> None:
+def test_keys_count_while_the_service_runs_and_outlive_it(
+    start_service: Any, picture: Any, eventually: Any
+) -> None:
     service = start_service(THUMBNAILS_LOGIN="on")
     assert service.request("GET", "/jobs").status_code == 401
     assert service.request("GET", "/readyz").status_code == 200
 
     shop = keys(service, "create", "--account", "shop")
-    eventually(lambda: service.request("GET", "/jobs", headers=bearer(shop)).status_code == 404)
+    eventually(
+        lambda: service.request("GET", "/jobs", headers=bearer(shop)).status_code == 404,
+        seconds=PATIENCE_SECONDS,
+    )
     uploaded = service.request("POST", "/images", data=picture(1), headers=bearer(shop))
     assert uploaded.status_code == 201
     assert uploaded.json()["account"] == "shop"
@@ -55,15 +50,24 @@ def test_keys_count_while_the_service_runs_and_outlive_it(start_service: Any, pi
 
     reader = keys(service, "create", "--account", "shop", "--scope", "read")
     rival = keys(service, "create", "--account", "rival")
-    eventually(lambda: service.request("GET", path, headers=bearer(reader)).status_code == 200)
+    eventually(
+        lambda: service.request("GET", path, headers=bearer(reader)).status_code == 200,
+        seconds=PATIENCE_SECONDS,
+    )
     assert service.request("DELETE", path, headers=bearer(reader)).status_code == 403
-    eventually(lambda: service.request("GET", "/jobs", headers=bearer(rival)).status_code == 404)
+    eventually(
+        lambda: service.request("GET", "/jobs", headers=bearer(rival)).status_code == 404,
+        seconds=PATIENCE_SECONDS,
+    )
     for refused in (path, path.replace("jobs", "images"), path.replace("jobs", "thumbnails")):
         assert service.request("GET", refused, headers=bearer(rival)).status_code == 404
     assert service.request("DELETE", path, headers=bearer(rival)).status_code == 404
 
     keys(service, "revoke", shop)
-    eventually(lambda: service.request("GET", path, headers=bearer(shop)).status_code == 401)
+    eventually(
+        lambda: service.request("GET", path, headers=bearer(shop)).status_code == 401,
+        seconds=PATIENCE_SECONDS,
+    )
     assert service.stop() == 0
     service.start()
     assert service.request("GET", path, headers=bearer(shop)).status_code == 401

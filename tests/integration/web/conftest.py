@@ -3,7 +3,6 @@
 import os
 import random
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -67,17 +66,3 @@ def picture(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
-
-
-@pytest.fixture
-def eventually() -> Callable[..., Any]:
-    """A function that asks a condition until it is true."""
-
-    def wait(condition: Callable[[], Any], what: str) -> Any:
-        deadline = time.monotonic() + PATIENCE_MILLISECONDS / 1000
-        while not (value := condition()):
-            assert time.monotonic() < deadline, what
-            time.sleep(0.05)
-        return value
-
-    return wait

@@ -128,7 +128,7 @@ def test_whoever_leaves_meant_it(
     href = card_of(page, "left.png").get_by_role("link", name="Download").get_attribute("href")
     card_of(page, "left.png").get_by_role("button", name="Delete left.png").click()
     page.goto(service.url + "/healthz")
-    eventually(lambda: requests.get(service.url + href, timeout=30).status_code == 404, "it is deleted")
+    eventually(lambda: requests.get(service.url + href, timeout=30).status_code == 404, "it is deleted", 60)
 
 
 def test_all_of_it_with_a_keyboard(open_page: Open, picture: Make) -> None:
