@@ -251,6 +251,11 @@ class Installation:
         names = [pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"]]
         return names[0] if len(names) == 1 else None
 
+    def leading_process(self) -> str:
+        """The process that leads, by the Lease: after a crash it is another one, also in the same pod."""
+        holder: str = self.get("lease", f"{RELEASE}-operator")["spec"].get("holderIdentity") or ""
+        return holder
+
     def job_resource(self, name: str) -> Document:
         """A ThumbnailJob."""
         return self.get("thumbnailjob", name)
