@@ -13,8 +13,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import yaml
+
+# No test is timed: a machine may be as slow as it likes.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
 
 CRD_FILE = Path(__file__).parents[1] / "crds" / "thumbnailjobs.yaml"
 MISSING, CONFLICT = 404, 409

@@ -4,6 +4,7 @@ A job with the pixels of an earlier one would be answered from the cache, so eac
 cut at another place, mirrored or not, and encoded anew. They are made once and kept in `.cache/bench`.
 """
 
+import hashlib
 import io
 import os
 from concurrent.futures import ProcessPoolExecutor
@@ -30,7 +31,7 @@ def make(count: int) -> list[Path]:
         print(f"making {len(todo)} photos ...", flush=True)
         with ProcessPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(_make_one, todo, chunksize=10))
-    return [_path(index) for index in range(count)]
+    return _different([_path(index) for index in range(count)])
 
 
 def make_small(count: int) -> list[Path]:
@@ -41,7 +42,7 @@ def make_small(count: int) -> list[Path]:
         print(f"making {len(todo)} small pictures ...", flush=True)
         with ProcessPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(_make_small, todo, chunksize=10))
-    return [_small_path(index) for index in range(count)]
+    return _different([_small_path(index) for index in range(count)])
 
 
 def describe(files: list[Path]) -> str:
@@ -54,8 +55,18 @@ def describe(files: list[Path]) -> str:
     )
 
 
+def _different(files: list[Path]) -> list[Path]:
+    """The files as they are: of two equal ones the second would be answered from the cache."""
+    seen: dict[str, Path] = {}
+    for file in files:
+        other = seen.setdefault(hashlib.sha256(file.read_bytes()).hexdigest(), file)
+        if other is not file:
+            raise SystemExit(f"void: {file} and {other} are equal")
+    return files
+
+
 def _path(index: int) -> Path:
-    return CACHE / f"{'real' if REAL.is_dir() else 'made'}-{index:05d}.{MIX[index % len(MIX)].lower()}"
+    return CACHE / f"{'real' if REAL.is_dir() else 'made'}-2-{index:05d}.{MIX[index % len(MIX)].lower()}"
 
 
 def _small_path(index: int) -> Path:
@@ -73,7 +84,8 @@ def _make_one(index: int) -> None:
     source = _source(index, generator)
     width, height = source.size
     # Between two and twelve megapixels (as far as the photo goes), wherever in it.
-    share = float(np.sqrt(min(1.0, generator.uniform(2e6, 12e6) / (width * height)))) * 0.98
+    largest = min(12e6, 0.96 * width * height)
+    share = float(np.sqrt(generator.uniform(min(2e6, 0.5 * width * height), largest) / (width * height)))
     box_width, box_height = int(width * share), int(height * share)
     left = int(generator.integers(0, width - box_width + 1))
     top = int(generator.integers(0, height - box_height + 1))

@@ -48,6 +48,19 @@ class _Backoffs:
             delay = min(delay * 2, _LONGEST_BACKOFF_SECONDS)
 
 
+class _NoDiffs(kopf.DiffBaseStorage):
+    """Nothing to compare an object with: kopf would copy each one anew for changes that nobody asks for."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> kopf.BodyEssence | None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        raise AssertionError("no handler of changes is registered")
+
+
 def registry(listeners: Listeners) -> kopf.OperatorRegistry:
     """All handlers."""
     handlers = kopf.OperatorRegistry()
@@ -80,6 +93,7 @@ def settings() -> kopf.OperatorSettings:
     """Kopf as an informer for thousands of objects that change a few times in their short lives."""
     kopf_settings = kopf.OperatorSettings()
     kopf_settings.posting.enabled = False
+    kopf_settings.persistence.diffbase_storage = _NoDiffs()
     kopf_settings.scanning.disabled = True  # no right to list CRDs and namespaces is needed
     kopf_settings.queueing.worker_limit = None
     kopf_settings.queueing.idle_timeout = 0.5

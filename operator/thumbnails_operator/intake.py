@@ -120,7 +120,7 @@ class Intake:
         for rendered in result.outputs:
             if rendered.object_key in expected:
                 memory.there[rendered.object_key] = Thumbnail.from_result(rendered, result.source)
-                memory.rendered = True
+                memory.rendered_by = worker.name
         if missing(memory.wanted, memory.there):
             error = outcome.facts_of(RenderError("The worker did not make all thumbnails."))
             self._take_failure(worker, result.lease, error, final=False)

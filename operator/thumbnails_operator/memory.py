@@ -29,7 +29,7 @@ class Memory:
     identity: str | None = None
     wanted: tuple[Wanted, ...] = ()
     there: dict[str, Thumbnail] = field(default_factory=dict)  # by object key
-    rendered: bool = False
+    rendered_by: str | None = None  # a worker
     looked_up: set[str] = field(default_factory=set)
     attempts: int = 0  # ended ones
     error: ErrorFacts | None = None

@@ -83,16 +83,20 @@ def succeeded(
     outputs: tuple[OutputFacts, ...],
     source: SourceFacts | None,
     *,
-    cached: bool,
+    worker: str | None,
     attempts: int,
     started: datetime,
     now: datetime,
 ) -> Status:
-    """All thumbnails are there; `attempts` includes the one that ended well (none when `cached`)."""
-    reason, verb = (Reason.CACHED, "found") if cached else (Reason.RENDERED, "rendered")
+    """All thumbnails are there, rendered by `worker`, or found (None).
+
+    `attempts` includes the one that ended well (none when they were found).
+    """
+    reason, verb = (Reason.RENDERED, "rendered") if worker else (Reason.CACHED, "found")
     message = f"{len(outputs)} thumbnail{'s' if len(outputs) > 1 else ''} {verb}."
     status = replace(
         job.status,
+        worker_job=worker or job.status.worker_job,
         source=source,
         outputs=outputs,
         attempts=attempts,

@@ -35,7 +35,7 @@ class Facts:
     identity: str | None = None
     wanted: tuple[Wanted, ...] = ()
     there: Mapping[str, Thumbnail] = field(default_factory=dict)  # by object key: found or rendered
-    rendered: bool = False  # whether a worker has made any of them
+    rendered_by: str | None = None  # the last worker that has made any of them
     to_look_up: tuple[str, ...] = ()  # keys that an equal job has made, and nobody has asked for yet
     claimed: bool = False  # whether it is this job that renders them (claims.py)
     waits_for_equal: bool = False
@@ -165,7 +165,7 @@ def _complete(job: ThumbnailJob, facts: Facts, _s: OperatorSettings, now: dateti
             job,
             output_facts(facts.wanted, facts.there),
             source,
-            cached=not facts.rendered,
+            worker=facts.rendered_by,
             attempts=facts.attempts,
             started=facts.started or now,
             now=now,

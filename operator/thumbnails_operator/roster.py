@@ -139,7 +139,7 @@ class Roster:
             identity=memory.identity,
             wanted=memory.wanted,
             there=memory.there,
-            rendered=memory.rendered,
+            rendered_by=memory.rendered_by,
             to_look_up=tuple(
                 item.object_key
                 for item in missing(memory.wanted, memory.there)

@@ -299,7 +299,7 @@ class Supervisor:
                 self._to_fetch.put(held)
         for lease in answer.drop:
             if self._holdings.drop(lease) is not None:
-                _log.info("dropped", extra={"lease": lease})
+                _log.debug("dropped", extra={"lease": lease})
         for seat in self._seats:
             if seat.held is not None and not self._holdings.holds(seat.held):
                 self._kill(seat)

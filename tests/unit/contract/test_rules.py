@@ -96,7 +96,7 @@ class Cel:
 def test_each_mirror_agrees_with_its_cel_rule(rule: Rule) -> None:
     cel = Cel(rule)
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(updates())
     def agree(update: tuple[dict[str, Any], dict[str, Any]]) -> None:
         old, new = update

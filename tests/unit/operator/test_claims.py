@@ -80,4 +80,4 @@ class Claiming(RuleBasedStateMachine):
 
 
 TestClaiming = Claiming.TestCase
-Claiming.TestCase.settings = settings(max_examples=80, deadline=None)
+Claiming.TestCase.settings = settings(max_examples=80)

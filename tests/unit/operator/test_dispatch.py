@@ -487,5 +487,5 @@ class Dispatching(RuleBasedStateMachine):
 
 TestDispatching: Callable[..., object] = Dispatching.TestCase
 Dispatching.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=150, stateful_step_count=40, suppress_health_check=list(HealthCheck)
 )

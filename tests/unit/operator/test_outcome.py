@@ -25,7 +25,7 @@ def test_a_job_that_runs_and_ends_well(make_job: MakeJob) -> None:
     assert started.phase is Phase.RUNNING
     job = replace(job, status=started)
     assert outcome.running(job, "worker-1", 0, 3, NOW, LATER) == started  # again changes nothing
-    ended = outcome.succeeded(job, (OUTPUT,), SOURCE, cached=False, attempts=1, started=NOW, now=LATER)
+    ended = outcome.succeeded(job, (OUTPUT,), SOURCE, worker="worker-1", attempts=1, started=NOW, now=LATER)
     manifest = ended.to_manifest()
     assert manifest["phase"] == "Succeeded"
     assert manifest["duration"] == "400ms"

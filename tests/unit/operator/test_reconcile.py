@@ -72,7 +72,7 @@ def test_the_steps_of_a_plain_job(make_job: MakeJob) -> None:
     assert isinstance(step, Stay)
     assert condition(step.status, ConditionType.STARTED) == (True, Reason.RENDERING)
     assert (step.status.worker_job, step.status.start_time) == ("worker-1", NOW)
-    step = next_step(job, facts(job, there=there(job), rendered=True, attempts=1), SETTINGS, NOW)
+    step = next_step(job, facts(job, there=there(job), rendered_by="w", attempts=1), SETTINGS, NOW)
     assert isinstance(step, Settle)
     assert condition(step.status, ConditionType.COMPLETE) == (True, Reason.RENDERED)
     assert next_step(replace(job, status=step.status), Facts(), SETTINGS, NOW) == Finished()
@@ -129,7 +129,7 @@ def test_what_is_never_begun(make_job: MakeJob, spec: dict[str, Any], reason: st
         {},
         {"place": Place(0, "w")},
         {"error": CRASH},
-        {"there": "all", "rendered": True},
+        {"there": "all", "rendered_by": "w"},
     ],
 )
 def test_cancel_wins_over_everything_but_an_end(make_job: MakeJob, known: dict[str, Any]) -> None:

@@ -172,7 +172,7 @@ def test_scans_are_those_of_the_picture_and_not_of_what_it_carries(encode: Encod
 
 
 @pytest.mark.parametrize("source", FORMATS)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damage_anywhere_gives_a_picture_or_a_reason(
     source: str, data: st.DataObject, encode: Encode, render: Render
