@@ -20,13 +20,13 @@ from typing import Final
 from thumbnails_common.jobstore import Document, Expired, JobStore, ObjectMissing, WatchEvent, WatchEventType
 from thumbnails_common.resource_version import number_of
 from thumbnails_contract.errors import InvalidJob, JobStoreUnavailable, ThumbnailsError
+from thumbnails_contract.history import Position, position_of
 from thumbnails_contract.job import JobKey, ThumbnailJob
 from thumbnails_contract.names import DEFAULT_ACCOUNT, is_job_name
 from thumbnails_contract.status import Phase
 
 from .accounts import Caller
 from .changes import Change, Changes
-from .pages import Position, position_of
 
 log = logging.getLogger(__name__)
 

@@ -1,33 +1,18 @@
-"""Where a page of `GET /jobs` begins: the order of jobs, and the cursor that names a place in it."""
+"""Where a page of `GET /jobs` begins: the cursor that names a place in the order of jobs, and its filters."""
 
 import base64
 import binascii
 import json
-from typing import Final, NamedTuple
+from typing import Final
 
 from thumbnails_contract.errors import InvalidOption
-from thumbnails_contract.job import ThumbnailJob
+from thumbnails_contract.history import Position
 from thumbnails_contract.names import is_job_name
 from thumbnails_contract.status import REST_STATUS, Phase
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1000
 _MAX_LIMIT_DIGITS: Final = 6
-
-
-class Position(NamedTuple):
-    """A job's place: by creation (whole seconds since 1970, UTC), then name; greater is newer.
-
-    Names that the API made are UUIDv7, which order jobs of one second too.
-    """
-
-    created_seconds: int
-    name: str
-
-
-def position_of(job: ThumbnailJob) -> Position:
-    """The place of this job."""
-    return Position(int(job.created.timestamp()), job.key.name)
 
 
 def encode_cursor(position: Position) -> str:

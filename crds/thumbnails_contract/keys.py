@@ -4,6 +4,7 @@ sources/{namespace}/{account}/{sha256}/{job name}            one original for ea
 thumbnails/{namespace}/{account}/{identity}/{recipe hash}    shared by equal jobs of an account
 tombstones/{namespace}/{job name}                            a deletion that is under way
 idempotency/{namespace}/{account}/{sha256 of the key}        what became of an upload with an Idempotency-Key
+history/{namespace}/{account}/...                            jobs that their store has no more: history.py
 """
 
 import hashlib
@@ -24,8 +25,10 @@ SOURCES: Final = "sources/"
 THUMBNAILS: Final = "thumbnails/"
 TOMBSTONES: Final = "tombstones/"
 IDEMPOTENCY: Final = "idempotency/"
+HISTORY: Final = "history/"
 
 _UPLOADED = re.compile(r"sources/([^/]+)/([^/]+)/([0-9a-f]{64})/([^/]+)")
+_THUMBNAIL = re.compile(r"thumbnails/([^/]+)/([^/]+)/([0-9a-f]{64})/([0-9a-f]{32})")
 
 # User metadata that workers put on each thumbnail, and a cache hit reads back (`x-amz-meta-<name>`).
 META_PREFIX: Final = "thumbnails-"
@@ -40,6 +43,16 @@ class UploadedSource:
     account: str
     sha256: str
     job_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredThumbnail:
+    """What the key of a thumbnail says of it."""
+
+    namespace: str
+    account: str
+    identity: str
+    recipe: str
 
 
 def source_key(namespace: str, account: str, sha256: str, job_name: str) -> str:
@@ -94,6 +107,12 @@ def thumbnail_key(namespace: str, account: str, identity: str, recipe: str) -> s
     return f"{THUMBNAILS}{namespace}/{account}/{identity}/{recipe}"
 
 
+def parse_thumbnail_key(key: str) -> StoredThumbnail | None:
+    """The parts of a key made by `thumbnail_key`, or None: somebody else put the object there."""
+    match = _THUMBNAIL.fullmatch(key)
+    return StoredThumbnail(*match.groups()) if match else None
+
+
 def tombstone_key(namespace: str, job_name: str) -> str:
     """Where a deletion is written down before it happens."""
     return f"{TOMBSTONES}{namespace}/{job_name}"
@@ -102,6 +121,11 @@ def tombstone_key(namespace: str, job_name: str) -> str:
 def idempotency_key(namespace: str, account: str, sha256: str) -> str:
     """Where the record of an Idempotency-Key with this hash lies."""
     return f"{IDEMPOTENCY}{namespace}/{account}/{sha256}"
+
+
+def history_prefix(namespace: str, account: str) -> str:
+    """Where all of an account's history lies, and nothing else: deleting it forgets those jobs."""
+    return f"{HISTORY}{namespace}/{account}/"
 
 
 def recipes(spec: Spec) -> Iterator[tuple[Output, Format, str]]:
