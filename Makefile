@@ -87,9 +87,10 @@ e2e: ## run the end-to-end tests on the cluster of KUBECONFIG, or on that of `ma
 	@./hack/e2e.sh $(ARGS)
 
 .PHONY: docs
-docs: ## write docs/errors.md and docs/formats.md anew
+docs: ## write docs/errors.md, docs/formats.md and docs/metrics.md anew
 	@./hack/venv.sh dev
 	@$(BIN)/python hack/docs.py
+	@$(BIN)/python -m hack.metrics_page
 	@$(BIN)/python -m hack.formats
 
 .PHONY: lock

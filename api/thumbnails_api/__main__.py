@@ -100,7 +100,14 @@ def run(env: Mapping[str, str]) -> None:
             ready=ready,
             metrics=metrics,
         )
-        server = Server(app, settings, [listener], authenticator=authenticator, limits=limits)
+        server = Server(
+            app,
+            settings,
+            [listener],
+            authenticator=authenticator,
+            limits=limits,
+            on_refusal=metrics.refused,
+        )
         probes = create_probe_server(ready, metrics, probe_listener)
         ending = _Ending(server, jobs, ready, process.drain_seconds)
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,4 +1,4 @@
-"""What Prometheus is told of one replica of the API: requests by route, and the jobs that it knows."""
+"""What Prometheus is told of a replica of the API: requests by route, refusals, the jobs that it knows."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -6,6 +6,7 @@ from typing import Final
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     GCCollector,
     Histogram,
     PlatformCollector,
@@ -46,9 +47,29 @@ class ApiMetrics:
             buckets=_BUCKETS,
             registry=self._registry,
         )
+        self._in_progress = Gauge(
+            "thumbnails_api_requests_in_progress",
+            "Requests whose answer is being made; those that wait by their own wish included.",
+            registry=self._registry,
+        )
+        self._problems = Counter(
+            "thumbnails_api_problems",
+            "Answers that are problem documents, by their reason; requests that the server refuses before"
+            " they are counted as requests, from their headers alone, included.",
+            ["reason"],
+            registry=self._registry,
+        )
         self._received = Counter(
             "thumbnails_api_received_bytes", "Bytes of requests' bodies.", registry=self._registry
         )
+
+    def began(self) -> None:
+        """Take in that an answer is to be made: `answered` will be called."""
+        self._in_progress.inc()
+
+    def refused(self, reason: str) -> None:
+        """Take in the reason of a problem document."""
+        self._problems.labels(reason).inc()
 
     def answered(self, method: str, route: str | None, status: int, seconds: float, received: int) -> None:
         """Take in one answer. `route` is the pattern of its path; None for a path that there is not."""
@@ -56,6 +77,7 @@ class ApiMetrics:
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(method, route).observe(seconds)
         self._received.inc(received)
+        self._in_progress.dec()
 
     def text(self) -> bytes:
         """Everything, in Prometheus' text format."""

@@ -45,6 +45,7 @@ class RequestLog:
         given = req.get_header("X-Request-Id") or ""
         req.context.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         req.context.began = time.perf_counter()
+        self._metrics.began()
         resp.set_header("X-Request-Id", req.context.request_id)
         resp.set_header("X-Content-Type-Options", "nosniff")
         # Other ports of this machine may show thumbnails; other sites may not.
@@ -57,6 +58,9 @@ class RequestLog:
         seconds = time.perf_counter() - req.context.began
         received = req.content_length or 0
         self._metrics.answered(req.method, req.uri_template, resp.status_code, seconds, received)
+        reason = getattr(resp.context, "problem", None)
+        if reason is not None:
+            self._metrics.refused(reason)
         if req.path in PROBE_PATHS and resp.status_code == falcon.http_status_to_code(falcon.HTTP_200):
             return
         log.info(

@@ -81,6 +81,7 @@ def write_problem(resp: falcon.Response, error: ThumbnailsError, **extensions: A
     resp.content_type = PROBLEM_TYPE
     resp.data = json.dumps(problem_document(error) | extensions).encode()
     resp.stream = None
+    resp.context.problem = error.reason  # for the metrics
     for name, value in problem_headers(error):
         resp.set_header(name, value)
 

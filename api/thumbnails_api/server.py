@@ -113,6 +113,7 @@ class _RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has n
     memory: Budget
     authenticator: Authenticator | None
     limits: AccountLimits | None
+    on_refusal: Callable[[str], None]
     error: Any
     taken_bytes = 0
     memory_bytes = 0
@@ -182,6 +183,7 @@ class _RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has n
         self.refused = True
         self.completed = True
         self.expect_continue = False  # or waitress would ask for the body that was just refused
+        self.on_refusal(error.reason)
 
 
 class _Task(WSGITask):  # type: ignore[misc]  # waitress has no types
@@ -263,7 +265,8 @@ class Server:
     """Serves an app on listening sockets, from `run` until `stop`.
 
     With an `authenticator` and `limits`, those of the app, bodies of nobody's requests, and of those who have
-    had their share, are refused before they come.
+    had their share, are refused before they come; `on_refusal` is told the reason, since the app never sees
+    them.
     """
 
     def __init__(
@@ -274,12 +277,14 @@ class Server:
         *,
         authenticator: Authenticator | None = None,
         limits: AccountLimits | None = None,
+        on_refusal: Callable[[str], None] = lambda _reason: None,
     ) -> None:
         shared = {
             "spool": Budget(settings.max_spool_bytes),
             "memory": Budget(_BODIES_IN_MEMORY_BYTES),
             "authenticator": authenticator,
             "limits": limits,
+            "on_refusal": staticmethod(on_refusal),
         }
         parser = type("_RequestParser", (_RequestParser,), shared)
         channel = type("_Channel", (_Channel,), {"parser_class": parser})

@@ -17,6 +17,7 @@ from thumbnails_api.keys_directory import DirectoryKeyStore
 from thumbnails_api.keys_settings import KeySettings
 from thumbnails_api.keys_watch import KeyWatch
 from thumbnails_api.links import LinkSigner
+from thumbnails_api.metrics import ApiMetrics
 from thumbnails_api.quotas import AccountLimits
 from thumbnails_api.server import Server
 from thumbnails_api.settings import ApiSettings
@@ -47,10 +48,20 @@ def main() -> None:
     keys = _follow_keys(folder) if login else None
     authenticator = KeyAuthenticator(keys) if keys is not None else None
     limits = AccountLimits.of(settings, jobs)
+    metrics = ApiMetrics(jobs)
     app = create_app(
-        store, objects, jobs, settings, authenticator=authenticator, limits=limits, signer=_signer(folder)
+        store,
+        objects,
+        jobs,
+        settings,
+        authenticator=authenticator,
+        limits=limits,
+        signer=_signer(folder),
+        metrics=metrics,
     )
-    server = Server(app, settings, sockets, authenticator=authenticator, limits=limits)
+    server = Server(
+        app, settings, sockets, authenticator=authenticator, limits=limits, on_refusal=metrics.refused
+    )
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         server.stop()

@@ -37,7 +37,7 @@ from .identity import TokenReviewIdentifier
 from .janitor import Janitor
 from .leader_label import LeaderLabel
 from .leadership import Leadership
-from .metrics import CountingSource, Exposition, Leader, OperatorCollector
+from .metrics import Exposition, Leader, MeasuredSource, OperatorCollector
 from .ports import WorkerState
 from .probes import Probes
 from .settings import OperatorSettings
@@ -156,9 +156,8 @@ class Operator:
             namespaces=cluster.namespaces,
         )
         controller.on_job_deleted(janitor.job_deleted)
-        source = CountingSource(controller)
         exchange = Exchange(
-            source,
+            MeasuredSource(controller, controller.counts),
             TokenReviewIdentifier(
                 self._api,
                 watch,
@@ -184,7 +183,7 @@ class Operator:
             stack.push_async_callback(sender.close)
             await exchange.start(self._settings.exchange_host, self._settings.exchange_port)
             stack.push_async_callback(exchange.stop)
-            self._leader = Leader(controller.jobs, watch.counts, controller.counts, source.requests)
+            self._leader = Leader(controller.jobs, watch.counts, controller.counts)
             running = asyncio.create_task(controller.run(), name="controller")
             others = asyncio.create_task(self._run_others(feed, janitor), name="feed")
             try:

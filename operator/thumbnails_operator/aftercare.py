@@ -28,6 +28,7 @@ from .webhook import (
     DeliverNow,
     DeliveryResult,
     after_attempt,
+    attempt_reason,
     delivery_settled,
     given_up,
     next_delivery,
@@ -117,7 +118,7 @@ class Aftercare:
 
     async def _deliver(self, job: ThumbnailJob, attempt: Attempt) -> None:
         """Make one attempt; its outcome is written by the next look at the job."""
-        key, delivery = job.key, attempt.delivery
+        key, delivery, began = job.key, attempt.delivery, self._clock()
         try:
             try:
                 secret = await self._secrets.get(key.namespace, job.spec.account, delivery.secret_name)
@@ -135,7 +136,8 @@ class Aftercare:
                 del self._roster.attempts[key]
             self._queue.add_after(key, DELIVERY_RETRY_SECONDS)
         else:
-            self._counts.webhook_attempts += 1
+            self._counts.webhook_attempts.labels(attempt_reason(delivery, result)).inc()
+            self._counts.webhook_seconds.observe(max(0.0, (self._clock() - began).total_seconds()))
             attempt.outcome = result, self._clock(), self._random.random()
             self._queue.add(key)
 

@@ -62,7 +62,10 @@ class Intake:
         memory = self._roster.memory(key)
         if memory is not None and memory.started is None:
             memory.started = self._clock()
-        self._counts.handed_out += 1
+            known = self._roster.get(key)
+            if isinstance(known, Known) and known.job.status.start_time is None:
+                self._counts.wait_seconds.observe(self._roster.waited_seconds(memory))
+        self._counts.handed_out.inc()
         self._queue.add(key)
 
     def waits_again(self, key: JobKey) -> None:
@@ -76,6 +79,7 @@ class Intake:
     def take_result(self, worker: WorkerKey, result: Result) -> None:
         """How an item ended in a worker; a result that nobody waits for is let go."""
         lease, now = result.lease, self._monotonic()
+        self._counts.rendered(result)
         if result.outputs and result.error is None:
             self._take_success(worker, result)
         elif result.returned:
@@ -139,12 +143,12 @@ class Intake:
         memory = self._roster.memory(failure.key)
         if memory is None:
             return
+        self._counts.failed_attempts.labels(failure.cause.reason).inc()
         memory.attempts = failure.attempts
         memory.waiting_since = self._monotonic()
         if failure.final:
             memory.error = failure.cause
         else:
-            self._counts.retried += 1
             message = f"Attempt {failure.attempts} of {self._settings.max_attempts}: {failure.cause.message}"
             self._events.emit(
                 failure.key, memory.uid, warning=True, reason=failure.cause.reason, message=message

@@ -1,8 +1,9 @@
-"""What Prometheus is told of the operator: read from the controller when asked for, and not kept twice."""
+"""What Prometheus is told of the operator: what there is now, read when asked for, and what it counted."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -13,54 +14,47 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from thumbnails_contract.errors import JobStoreUnavailable, ThumbnailsError
 from thumbnails_contract.job import ThumbnailJob
-from thumbnails_contract.status import Phase
+from thumbnails_contract.status import ConditionType, Phase, Reason
 from thumbnails_contract.wire import WorkAnswer, WorkRequest
 
+from .counts import OK, Counts
 from .exchange import WorkSource
 from .ports import WorkerIdentity, WorkerPhase
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 PREFIX: Final = "thumbnails_operator_"
-
-# Attributes of the controller's counts, and what is said of each.
-_COUNTS: Final = {
-    "handed_out": "Jobs that were handed to a worker.",
-    "rendered": "Jobs that a worker completed.",
-    "cached": "Jobs whose thumbnails were there already.",
-    "failed": "Jobs that failed.",
-    "cancelled": "Jobs that were cancelled.",
-    "retried": "Attempts that failed and were followed by another one.",
-    "deleted": "Finished jobs that were deleted after their time.",
-    "status_writes": "Writes of a status.",
-    "conflicts": "Writes of a status that came too late and were decided anew.",
-    "webhook_attempts": "Attempts to deliver a webhook.",
-}
+# Why a job that nobody has looked at yet does not run, or runs.
+_FIRST_REASONS: Final = {Phase.PENDING: Reason.QUEUED, Phase.RUNNING: Reason.RENDERING}
 
 
-class CountingSource:
-    """A WorkSource that counts how requests of workers end, by result: ok, or the reason of an error."""
+class MeasuredSource:
+    """A WorkSource that tells how long requests of workers take and how they end."""
 
-    def __init__(self, source: WorkSource) -> None:
+    def __init__(
+        self, source: WorkSource, counts: Counts, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._source = source
-        self.requests: Counter[str] = Counter()
+        self._counts = counts
+        self._monotonic = monotonic
 
     async def work(self, worker: WorkerIdentity, request: WorkRequest) -> WorkAnswer:
         """As the source."""
-        result = "Aborted"  # by the client
+        began, result = self._monotonic(), "Aborted"  # by the client
         try:
             answer = await self._source.work(worker, request)
-            result = "ok"
+            result = OK
         except ThumbnailsError as error:
             result = error.reason
             raise
         finally:
-            self.requests[result] += 1
+            kind = "delivery" if request.poll is None else "poll"
+            self._counts.exchange_seconds.labels(kind, result).observe(self._monotonic() - began)
         return answer
 
 
@@ -70,8 +64,7 @@ class Leader:
 
     jobs: Callable[[], Iterable[ThumbnailJob]]  # raises JobStoreUnavailable before they are known
     workers: Callable[[], Mapping[WorkerPhase, int]]
-    counts: object  # the controller's: integers by name
-    requests: Mapping[str, int] = field(default_factory=dict)
+    counts: Counts
 
 
 class OperatorCollector(Collector):
@@ -95,31 +88,49 @@ class OperatorCollector(Collector):
         for phase in WorkerPhase:
             workers.add_metric([phase.value], by_phase.get(phase, 0))
         yield workers
-        for name, text in _COUNTS.items():
-            yield CounterMetricFamily(f"{PREFIX}{name}", text, value=getattr(leader.counts, name))
-        requests = CounterMetricFamily(
-            f"{PREFIX}exchange_requests", "Requests of workers, by result.", labels=["result"]
-        )
-        for result, count in sorted(leader.requests.items()):
-            requests.add_metric([result], count)
-        yield requests
+        yield from leader.counts.collect()
 
     def _jobs(self, leader: Leader) -> Iterator[Metric]:
         try:
             jobs = tuple(leader.jobs())
         except JobStoreUnavailable:
             return  # not known is not none
-        by_phase = Counter(job.status.phase for job in jobs)
+        found = [(job.status.phase, job) for job in jobs]  # derived, so once for each
+        by_phase = Counter(phase for phase, _ in found)
         gauge = GaugeMetricFamily(f"{PREFIX}jobs", "ThumbnailJobs, by phase.", labels=["phase"])
         for phase in Phase:
             gauge.add_metric([phase.value], by_phase[phase])
         yield gauge
-        waiting = [job.created for job in jobs if job.status.phase is Phase.PENDING and not job.spec.suspend]
+        yield _unfinished(found)
+        facts = (job.status.webhook for _, job in found)
+        retrying = sum(each is not None and each.next_attempt_time is not None for each in facts)
+        yield GaugeMetricFamily(
+            f"{PREFIX}webhooks_retrying", "Webhooks that failed and are to be sent again.", value=retrying
+        )
+        waiting = [job.created for phase, job in found if phase is Phase.PENDING and not job.spec.suspend]
         yield GaugeMetricFamily(f"{PREFIX}queue_depth", "Jobs that wait for a worker.", value=len(waiting))
         age = (self._clock() - min(waiting)).total_seconds() if waiting else 0.0
         yield GaugeMetricFamily(
-            f"{PREFIX}queue_age_seconds", "How long the oldest of them has waited.", value=max(0.0, age)
+            f"{PREFIX}queue_age_seconds",
+            "How long the oldest job has waited for a worker.",
+            value=max(0.0, age),
         )
+
+
+def _unfinished(found: Iterable[tuple[Phase, ThumbnailJob]]) -> Metric:
+    family = GaugeMetricFamily(
+        f"{PREFIX}jobs_unfinished",
+        "Jobs that wait or run, by phase and the reason of their condition `Started`.",
+        labels=["phase", "reason"],
+    )
+    numbers: Counter[tuple[Phase, str]] = Counter(dict.fromkeys(_FIRST_REASONS.items(), 0))
+    for phase, job in found:
+        if phase in _FIRST_REASONS:
+            started = job.status.condition(ConditionType.STARTED)
+            numbers[phase, started.reason if started is not None else _FIRST_REASONS[phase]] += 1
+    for key, number in sorted(numbers.items()):
+        family.add_metric(key, number)
+    return family
 
 
 class Exposition:

@@ -163,6 +163,12 @@ def silence() -> ErrorFacts:
     return facts_of(WorkerLost("The worker was not heard of any more."))
 
 
+def end_reason(status: Status) -> str:
+    """The reason of the condition that says how a job has ended; empty for one that has not."""
+    ends = (status.condition(ConditionType.COMPLETE), status.condition(ConditionType.FAILED))
+    return next((condition.reason for condition in ends if condition is not None and condition.status), "")
+
+
 def is_disruption(state: WorkerState) -> bool:
     """Whether the worker was ended from outside."""
     return state.reason in DISRUPTIONS

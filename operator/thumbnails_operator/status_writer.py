@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from thumbnails_common.jobstore import Conflict, Document, JobStore, ObjectMissing
 from thumbnails_contract.job import JobKey, ThumbnailJob
-from thumbnails_contract.status import ConditionType, ErrorFacts, Phase, Reason, Status, status_patch
+from thumbnails_contract.status import ErrorFacts, Phase, Status, status_patch
 
 from . import outcome
 from .counts import Counts
@@ -91,6 +91,7 @@ class StatusWriter:
         if document is None:
             return False
         self._roster.observe(_MODIFIED, document)
+        self._counts.finished.labels(Phase.FAILED, error.reason).inc()
         self._emit_failure(key, unreadable.uid, error)
         return True
 
@@ -105,7 +106,7 @@ class StatusWriter:
         except ObjectMissing:
             logger.debug("%s was deleted by somebody else", key)
         else:
-            self._counts.deleted += 1
+            self._counts.deleted.inc()
         self._roster.forget(key)
         return True
 
@@ -116,13 +117,13 @@ class StatusWriter:
                 self._store.patch_status, key.namespace, key.name, patch, resource_version=resource_version
             )
         except Conflict:
-            self._counts.conflicts += 1
+            self._counts.conflicts.inc()
             await self._refresh(key)
             return None
         except ObjectMissing:
             self._roster.forget(key)
             return None
-        self._counts.status_writes += 1
+        self._counts.status_writes.inc()
         return document
 
     async def _refresh(self, key: JobKey) -> None:
@@ -137,22 +138,19 @@ class StatusWriter:
         known = self._roster.get(job.key)
         if not isinstance(known, Known) or not known.job.status.finished or known.job.uid != job.uid:
             return
-        phase, error, counts = known.job.status.phase, known.job.status.error, self._counts
+        phase, error = known.job.status.phase, known.job.status.error
         if phase is not status.phase:
             return
+        self._counts.finished.labels(phase, outcome.end_reason(status)).inc()
+        self._counts.job_seconds.labels(phase).observe(
+            max(0.0, (self._clock() - job.created).total_seconds())
+        )
         if phase is Phase.FAILED:
-            counts.failed += 1
             self._emit_failure(job.key, job.uid, error)
             return
         if phase is Phase.CANCELLED:
-            counts.cancelled += 1
             reason, message = "Cancelled", "The job was cancelled."
         else:
-            complete = status.condition(ConditionType.COMPLETE)
-            if complete is not None and complete.reason == Reason.CACHED:
-                counts.cached += 1
-            else:
-                counts.rendered += 1
             count = len(status.outputs)
             reason, message = "Completed", f"{count} thumbnail{'s' if count > 1 else ''}."
         self._events.emit(job.key, job.uid, warning=False, reason=reason, message=message)

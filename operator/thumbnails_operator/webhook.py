@@ -147,22 +147,13 @@ def after_attempt(
 ) -> Status:
     """The status after an attempt. `jitter`: a random number of [0, 1)."""
     answer = f"HTTP {result.http_status}" if result.http_status is not None else result.detail
-    delivered = result.http_status in HTTP_OK
+    reason = attempt_reason(attempt, result)
     next_attempt: datetime | None = None
-    if delivered:
-        reason = Reason.DELIVERED
-    elif result.forbidden:
-        reason = Reason.FORBIDDEN_ADDRESS
-    elif result.http_status == HTTP_GONE:
-        reason = Reason.RECEIVER_GONE
-    elif attempt.attempt >= MAX_ATTEMPTS:
-        reason = Reason.DELIVERY_FAILED
-    else:
-        reason = Reason.DELIVERY_RETRYING
+    if reason is Reason.DELIVERY_RETRYING:
         next_attempt = _whole_second(now + _delay(attempt.attempt, result, jitter))
     condition = Condition(
         type=ConditionType.WEBHOOK_DELIVERED,
-        status=delivered,
+        status=reason is Reason.DELIVERED,
         reason=reason,
         message=f"attempt {attempt.attempt} of {MAX_ATTEMPTS}: {answer}",
         last_transition_time=now,
@@ -173,6 +164,19 @@ def after_attempt(
         conditions=set_condition(job.status.conditions, condition),
         webhook=DeliveryFacts(attempts=attempt.attempt, next_attempt_time=next_attempt),
     )
+
+
+def attempt_reason(attempt: DeliverNow, result: DeliveryResult) -> Reason:
+    """What an attempt's result makes of the delivery."""
+    if result.http_status in HTTP_OK:
+        return Reason.DELIVERED
+    if result.forbidden:
+        return Reason.FORBIDDEN_ADDRESS
+    if result.http_status == HTTP_GONE:
+        return Reason.RECEIVER_GONE
+    if attempt.attempt >= MAX_ATTEMPTS:
+        return Reason.DELIVERY_FAILED
+    return Reason.DELIVERY_RETRYING
 
 
 def event_body(job: ThumbnailJob) -> bytes:

@@ -55,7 +55,8 @@ def test_a_worker_makes_the_thumbnail_and_the_next_equal_job_needs_none(
     reasons = {each["type"]: each["reason"] for each in world.job("two")["status"]["conditions"]}
     assert reasons["Complete"] == "Cached"
     metrics = operator.metrics()
-    assert (metrics["rendered_total"], metrics["cached_total"]) == (1, 1)
+    for reason in ("Rendered", "Cached"):
+        assert metrics[f'jobs_finished_total{{phase="Succeeded",reason="{reason}"}}'] == 1
     assert metrics['jobs{phase="Succeeded"}'] == 2
 
 

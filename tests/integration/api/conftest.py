@@ -17,6 +17,7 @@ import pytest
 
 from thumbnails_api.app import create_app
 from thumbnails_api.job_cache import JobCache
+from thumbnails_api.metrics import ApiMetrics
 from thumbnails_api.quotas import AccountLimits
 from thumbnails_api.server import Server
 from thumbnails_api.settings import ApiSettings
@@ -244,6 +245,7 @@ def start_server() -> Iterator[Callable[..., Running]]:
             jobs = JobCache(store)  # type: ignore[arg-type]
             chosen = ApiSettings(**settings)
             limits = AccountLimits.of(chosen, jobs)
+            metrics = ApiMetrics(jobs)
             app = create_app(
                 store,  # type: ignore[arg-type]
                 objects,  # type: ignore[arg-type]
@@ -251,8 +253,16 @@ def start_server() -> Iterator[Callable[..., Running]]:
                 chosen,
                 authenticator=authenticator,
                 limits=limits,
+                metrics=metrics,
             )
-            server = Server(app, chosen, [listener], authenticator=authenticator, limits=limits)
+            server = Server(
+                app,
+                chosen,
+                [listener],
+                authenticator=authenticator,
+                limits=limits,
+                on_refusal=metrics.refused,
+            )
             jobs.start()
             assert jobs.wait_synced(60)
             thread = threading.Thread(target=server.run, daemon=True)

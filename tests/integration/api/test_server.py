@@ -93,6 +93,8 @@ def test_a_client_that_sends_far_too_much_reads_its_413(start_server: Any, chunk
     assert result.json()["reason"] == "PayloadTooLarge"
     assert server.objects.objects == {}
     assert requests.get(f"{server.url}/healthz", timeout=60).status_code == 200
+    metrics = requests.get(f"{server.url}/metrics", timeout=60).text
+    assert 'thumbnails_api_problems_total{reason="PayloadTooLarge"} 1.0' in metrics
 
 
 def test_a_refused_client_can_send_on_until_it_has_read_why(start_server: Any, answer_on: Any) -> None:

@@ -541,7 +541,36 @@ async def test_conflicting_writes_are_decided_anew(operator: Any) -> None:
             world.upload(f"job-{index}")
         await world.until_all_end()
         assert set(world.phases().values()) == {"Succeeded"}
-        assert world.controller.counts.conflicts >= 7
+        assert world.controller.counts.value("status_conflicts_total") >= 7
+
+
+async def test_what_happens_is_counted(operator: Any) -> None:
+    async with operator(webhook_url="http://localhost/hook", max_attempts=2) as world:
+        world.sender.answers = [DeliveryResult(500)]
+        world.upload("one", "same")
+        await world.until_all_end()
+        world.upload("two", "same")
+        world.upload("three", cancel=True)
+        await world.until_all_end()
+        world.behaviour = world.failing("WorkerCrashed", retry=True)
+        world.upload("four")
+        await world.until_all_end()
+        value = world.controller.counts.value
+        await world.until(lambda: value("webhook_attempts_total", result="Delivered") == 3)
+        for phase, reason in (
+            ("Succeeded", "Rendered"),
+            ("Succeeded", "Cached"),
+            ("Cancelled", "Cancelled"),
+            ("Failed", "WorkerCrashed"),
+        ):
+            assert value("jobs_finished_total", phase=phase, reason=reason) == 1, reason
+        assert value("job_duration_seconds_count", phase="Succeeded") == 2
+        assert value("jobs_handed_out_total") == 3
+        assert value("job_wait_seconds_count") == 2  # once for each job that a worker got
+        assert value("attempts_failed_total", reason="WorkerCrashed") == 2
+        assert value("render_duration_seconds_count", format="jpeg") == 1
+        assert value("webhook_attempts_total", result="DeliveryRetrying") == 1
+        assert value("webhook_duration_seconds_count") == 4
 
 
 async def test_a_conflict_is_cured_without_the_watch(operator: Any) -> None:

@@ -43,6 +43,17 @@ def test_requests_are_counted_by_route_and_not_by_path(service: Any, jpeg: bytes
     assert seen[("thumbnails_api_jobs_synced",)] == 1
 
 
+def test_problems_are_counted_by_their_reason(service: Any) -> None:
+    service.get("/jobs/nothing")
+    service.get("/nowhere")
+    service.request("PUT", "/jobs")
+    service.post_form([("image", "notes.txt", b"text")])
+    seen = samples(service.get("/metrics").text)
+    for reason in ("JobNotFound", "NotFound", "MethodNotAllowed", "UnsupportedFormat"):
+        assert seen["thumbnails_api_problems_total", reason] == 1, reason
+    assert seen[("thumbnails_api_requests_in_progress",)] == 1  # this one
+
+
 def test_with_a_login_they_are_on_the_port_of_the_probes_alone(make_service: Callable[..., Any]) -> None:
     class Keys:
         by_id: Mapping[str, Credential] = MappingProxyType({})

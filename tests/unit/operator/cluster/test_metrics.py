@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,17 +11,16 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from thumbnails_contract.errors import JobStoreUnavailable, Unavailable
 from thumbnails_contract.job import ThumbnailJob
-from thumbnails_contract.status import Condition, ConditionType, Status
-from thumbnails_contract.wire import WorkAnswer
-from thumbnails_operator.metrics import CountingSource, Exposition, Leader, OperatorCollector
+from thumbnails_contract.status import Condition, ConditionType, DeliveryFacts, SourceFacts, Status
+from thumbnails_contract.wire import Poll, Result, WorkAnswer, WorkRequest
+from thumbnails_operator.counts import Counts
+from thumbnails_operator.metrics import Exposition, Leader, MeasuredSource, OperatorCollector
 from thumbnails_operator.ports import WorkerIdentity, WorkerPhase
 
 CREATED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-COUNTS = SimpleNamespace(
-    handed_out=5, rendered=4, cached=3, failed=2, cancelled=1, retried=6, deleted=7,
-    status_writes=8, conflicts=9, webhook_attempts=10,
-)  # fmt: skip
 DONE = Status(conditions=(Condition(ConditionType.COMPLETE, True, "Rendered", "", CREATED),))
+STARTING = Status(conditions=(Condition(ConditionType.STARTED, False, "WorkersStarting", "", CREATED),))
+RETRYING = replace(DONE, webhook=DeliveryFacts(attempts=1, next_attempt_time=CREATED))
 
 
 def scrape(leader: Leader | None) -> dict[tuple[str, ...], float]:
@@ -33,26 +32,56 @@ def scrape(leader: Leader | None) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_a_leader_tells_all(make_job: Callable[..., ThumbnailJob]) -> None:
-    jobs = [make_job("a"), make_job("b", suspend=True), make_job("c", status=DONE)]
-    found = scrape(
-        Leader(lambda: jobs, lambda: {WorkerPhase.RUNNING: 2}, COUNTS, {"ok": 11, "Unavailable": 1})
-    )
+def test_a_leader_tells_what_there_is(make_job: Callable[..., ThumbnailJob]) -> None:
+    jobs = [
+        make_job("a"),
+        make_job("b", suspend=True),
+        make_job("c", status=DONE),
+        make_job("d", status=STARTING),
+        make_job("e", status=RETRYING),
+    ]
+    found = scrape(Leader(lambda: jobs, lambda: {WorkerPhase.RUNNING: 2}, Counts()))
     assert found["leader",] == 1
-    assert found["jobs", "Pending"] == 2 and found["jobs", "Succeeded"] == 1 and found["jobs", "Failed"] == 0
-    assert found["queue_depth",] == 1
+    assert found["jobs", "Pending"] == 3 and found["jobs", "Succeeded"] == 2 and found["jobs", "Failed"] == 0
+    assert found["jobs_unfinished", "Pending", "Queued"] == 2
+    assert found["jobs_unfinished", "Pending", "WorkersStarting"] == 1
+    assert found["jobs_unfinished", "Running", "Rendering"] == 0
+    assert found["webhooks_retrying",] == 1
+    assert found["queue_depth",] == 2
     assert found["queue_age_seconds",] == 90
     assert found["workers", "Running"] == 2 and found["workers", "Starting"] == 0
-    assert found["exchange_requests_total", "ok"] == 11
-    for name, value in vars(COUNTS).items():
-        assert found[f"{name}_total",] == value
+
+
+def test_a_leader_tells_what_it_has_done() -> None:
+    counts = Counts()
+    counts.handed_out.inc(5)
+    counts.finished.labels("Failed", "CorruptSource").inc()
+    counts.rendered(Result("l", SourceFacts("png", 1, 1, 1, 1), render_seconds=0.2))
+    counts.rendered(Result("l", SourceFacts("surprise", 1, 1, 1, 1), render_seconds=0.2))
+    counts.rendered(Result("l", returned=True))
+    found = scrape(Leader(tuple, dict, counts))
+    assert found["jobs_handed_out_total",] == 5
+    assert found["jobs_finished_total", "Failed", "CorruptSource"] == 1
+    assert found["render_duration_seconds_count", "png"] == 1
+    assert found["render_duration_seconds_count", "other"] == 1
+
+
+def test_what_is_known_to_happen_is_there_before_it_does() -> None:
+    found = scrape(Leader(tuple, dict, Counts()))
+    for sample in (
+        ("jobs_finished_total", "Succeeded", "Rendered"),
+        ("webhook_attempts_total", "DeliveryFailed"),
+        ("render_duration_seconds_count", "jpeg"),
+        ("exchange_request_duration_seconds_count", "poll", "ok"),
+    ):
+        assert found[sample] == 0
 
 
 def test_jobs_that_are_not_known_yet_are_not_none() -> None:
     def unknown() -> Any:
         raise JobStoreUnavailable
 
-    found = scrape(Leader(unknown, dict, COUNTS))
+    found = scrape(Leader(unknown, dict, Counts()))
     assert found["leader",] == 1
     assert ("jobs", "Pending") not in found and ("queue_depth",) not in found
 
@@ -60,27 +89,37 @@ def test_jobs_that_are_not_known_yet_are_not_none() -> None:
 def test_a_follower_tells_that_it_is_one() -> None:
     found = scrape(None)
     assert found["leader",] == 0
-    assert ("rendered_total",) not in found
+    assert ("jobs_handed_out_total",) not in found
     assert found["process_start_time_seconds",] > 0
 
 
-def test_requests_are_counted_by_how_they_end() -> None:
+def test_requests_of_workers_are_measured_by_kind_and_how_they_end() -> None:
     class Source:
         error: Exception | None = None
 
-        async def work(self, worker: Any, request: Any) -> WorkAnswer:
+        async def work(self, worker: WorkerIdentity, request: WorkRequest) -> WorkAnswer:
             if self.error:
                 raise self.error
             return WorkAnswer(1)
 
-    async def ask(source: CountingSource) -> None:
-        await source.work(WorkerIdentity("red", "w", "u"), None)  # type: ignore[arg-type]
+    inner, counts, seconds = Source(), Counts(), iter(range(100))
+    source = MeasuredSource(inner, counts, lambda: float(next(seconds)))
 
-    inner = Source()
-    source = CountingSource(inner)
-    asyncio.run(ask(source))
+    def ask(poll: Poll | None) -> None:
+        asyncio.run(source.work(WorkerIdentity("red", "w", "u"), WorkRequest(1, poll=poll)))
+
+    ask(Poll(1, ()))
+    ask(None)
     for error, expected in ((Unavailable(), Unavailable), (RuntimeError(), RuntimeError)):
         inner.error = error
         with pytest.raises(expected):
-            asyncio.run(ask(source))
-    assert source.requests == {"ok": 1, "Unavailable": 1, "Aborted": 1}
+            ask(None)
+    for kind, result, number in (
+        ("poll", "ok", 1),
+        ("delivery", "ok", 1),
+        ("delivery", "Unavailable", 1),
+        ("delivery", "Aborted", 1),
+    ):
+        labels = {"kind": kind, "result": result}
+        assert counts.value("exchange_request_duration_seconds_count", **labels) == number
+        assert counts.value("exchange_request_duration_seconds_sum", **labels) == number
