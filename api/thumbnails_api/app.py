@@ -14,6 +14,7 @@ from thumbnails_common.objectstore import ObjectStore
 from thumbnails_contract.errors import ThumbnailsError
 
 from .accounts import AnonymousAuthenticator, Authenticator
+from .archives import ArchiveLimits
 from .deletion import Deletion
 from .idempotency import Idempotency
 from .intake import Intake
@@ -22,6 +23,7 @@ from .links import NO_LINKS, LinkSigner
 from .metrics import ApiMetrics
 from .middleware import Authentication, OriginGuard, RateLimiting, RequestLog
 from .openapi import openapi_document
+from .pictures import PictureLimits
 from .problems import handle_http_error, handle_thumbnails_error, handle_unexpected
 from .quotas import AccountLimits
 from .rate_limits import FailedLogins
@@ -112,7 +114,11 @@ def create_app(
         sleep=sleep,
     )
     upload_limits = UploadLimits(
-        picture_bytes=settings.max_upload_bytes, pixels=settings.max_pixels, images=settings.max_images
+        PictureLimits(settings.max_upload_bytes, settings.max_pixels),
+        images=settings.max_images,
+        archives=ArchiveLimits(
+            settings.max_archive_entries, settings.max_archive_bytes, settings.max_archive_ratio
+        ),
     )
     idempotency = Idempotency(
         objects,

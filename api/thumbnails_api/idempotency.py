@@ -33,7 +33,8 @@ from thumbnails_contract.timestamps import format_time, parse_time
 
 from .accounts import Caller
 from .answers import Answer
-from .uploads import Picture, Rejected
+from .pictures import Picture, Rejected
+from .uploads import Item
 
 log = logging.getLogger(__name__)
 
@@ -62,14 +63,24 @@ def parse_key(header: str | None) -> str | None:
     raise InvalidIdempotencyKey
 
 
-def fingerprint(images: Iterable[Picture | Rejected], fields: Mapping[str, str]) -> str:
-    """What tells one payload from another: pictures, names and options; not how the body was written."""
-    pictures = [
-        [image.file_name, image.sha256 if isinstance(image, Picture) else image.error.reason]
-        for image in images
-    ]
+def fingerprint(images: Iterable[Item], fields: Mapping[str, str]) -> str:
+    """What tells one payload from another: pictures, names and options; not how the form was written.
+
+    What is in a ZIP is known by the ZIP: it is not unpacked for this.
+    """
+    pictures = [[image.file_name, _identity(image)] for image in images]
     text = json.dumps([pictures, sorted(fields.items())])
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _identity(image: Item) -> str:
+    match image:
+        case Picture():
+            return image.sha256
+        case Rejected():
+            return image.error.reason
+        case _:
+            return image.origin
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,13 +21,13 @@ from thumbnails_contract.errors import (
 from thumbnails_contract.job import JobKey, ThumbnailJob, new_manifest
 from thumbnails_contract.keys import source_key
 from thumbnails_contract.names import FILE_NAME_ANNOTATION, TRACEPARENT_ANNOTATION
-from thumbnails_contract.spec import Batch, Spec
+from thumbnails_contract.spec import Batch, Priority, Spec
 
 from .accounts import Caller
 from .job_cache import JobCache
 from .options import Options
+from .pictures import Picture
 from .sniff import content_type
-from .uploads import Picture
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Intake:
             outputs=options.outputs,
             batch=batch,
             webhook=options.webhook,
-            priority=options.priority,
+            priority=options.priority or (Priority.BULK if batch else Priority.INTERACTIVE),
             ttl_seconds_after_finished=options.ttl_seconds_after_finished,
         )
         annotations = {FILE_NAME_ANNOTATION: picture.file_name, TRACEPARENT_ANNOTATION: traceparent}

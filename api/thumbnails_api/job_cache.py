@@ -15,7 +15,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from thumbnails_common.jobstore import Document, Expired, JobStore, ObjectMissing, WatchEvent, WatchEventType
 from thumbnails_common.resource_version import number_of
@@ -36,6 +36,8 @@ _LAST_RETRY_SECONDS: Final = 10.0
 _WATCH_SECONDS: Final = 60.0
 # A server that ends each watch at once (it is shutting down, say) must not be asked in a tight loop.
 _BETWEEN_WATCHES_SECONDS: Final = 0.05
+
+Name = TypeVar("Name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,33 +60,52 @@ class Page:
     next: Position | None
 
 
+class _Drawers(defaultdict[Name, list[Position]], Generic[Name]):
+    """Places of jobs, sorted, by what the jobs have in common; there are no empty drawers."""
+
+    def __init__(self) -> None:
+        super().__init__(list)
+
+    def put(self, name: Name, position: Position) -> None:
+        insort(self[name], position)
+
+    def take(self, name: Name, position: Position) -> None:
+        positions = self[name]
+        del positions[bisect_left(positions, position)]
+        if not positions:
+            del self[name]
+
+
 class _Index:
-    """All jobs of a moment: by key, and sorted for paging by caller and phase."""
+    """All jobs of a moment: by key, and sorted for paging by caller and phase, or by batch."""
 
     def __init__(self, jobs: Iterable[ThumbnailJob] = ()) -> None:
         self.by_key = {job.key: job for job in jobs}
-        self._sorted: defaultdict[tuple[Caller, Phase], list[Position]] = defaultdict(list)
+        self._sorted: _Drawers[tuple[Caller, Phase]] = _Drawers()
+        self._batches: _Drawers[tuple[Caller, str]] = _Drawers()
         for job in self.by_key.values():
             self._sorted[_drawer(job)].append(position_of(job))
-        for positions in self._sorted.values():
+            if (batch := _batch(job)) is not None:
+                self._batches[batch].append(position_of(job))
+        for positions in (*self._sorted.values(), *self._batches.values()):
             positions.sort()
 
     def set(self, job: ThumbnailJob) -> None:
         old = self.by_key.get(job.key)
         moved = old is None or _drawer(old) != _drawer(job) or position_of(old) != position_of(job)
-        if moved:
+        if moved or _batch(old) != _batch(job):
             self.drop(job.key)
-            insort(self._sorted[_drawer(job)], position_of(job))
+            self._sorted.put(_drawer(job), position_of(job))
+            if (batch := _batch(job)) is not None:
+                self._batches.put(batch, position_of(job))
         self.by_key[job.key] = job
 
     def drop(self, key: JobKey) -> None:
         job = self.by_key.pop(key, None)
         if job is not None:
-            drawer, position = _drawer(job), position_of(job)
-            positions = self._sorted[drawer]
-            del positions[bisect_left(positions, position)]
-            if not positions:
-                del self._sorted[drawer]
+            self._sorted.take(_drawer(job), position_of(job))
+            if (batch := _batch(job)) is not None:
+                self._batches.take(batch, position_of(job))
 
     def newest_first(
         self, caller: Caller, phases: Iterable[Phase], before: Position | None
@@ -92,6 +113,14 @@ class _Index:
         drawers = [self._sorted[caller, phase] for phase in phases if (caller, phase) in self._sorted]
         for position in heapq.merge(*(_descending(drawer, before) for drawer in drawers), reverse=True):
             yield self.by_key[JobKey(caller.namespace, position.name)]
+
+    def batch_newest_first(
+        self, caller: Caller, batch: str, phases: frozenset[Phase], before: Position | None
+    ) -> Iterator[ThumbnailJob]:
+        for position in _descending(self._batches.get((caller, batch), []), before):
+            job = self.by_key[JobKey(caller.namespace, position.name)]
+            if job.status.phase in phases:
+                yield job
 
     def count(self, caller: Caller, phases: Iterable[Phase]) -> int:
         return sum(len(self._sorted.get((caller, phase), ())) for phase in phases)
@@ -169,18 +198,30 @@ class JobCache:
         return job if job is not None and job.spec.account == caller.account else None
 
     def page(
-        self, caller: Caller, *, phases: frozenset[Phase], limit: int, before: Position | None
+        self,
+        caller: Caller,
+        *,
+        phases: frozenset[Phase],
+        limit: int,
+        before: Position | None,
+        batch: str | None = None,
     ) -> Page | None:
         """At most `limit` jobs older than `before`; None when the caller has no job at all.
 
-        Raises JobStoreUnavailable as long as the jobs were not listed.
+        With `batch` they are of this one alone. Raises JobStoreUnavailable as long as the jobs were not
+        listed.
         """
         if not self.synced:
             raise JobStoreUnavailable
         with self._lock:
             if not self._index.has_jobs(caller):
                 return None
-            jobs = tuple(islice(self._index.newest_first(caller, phases, before), limit + 1))
+            found = (
+                self._index.newest_first(caller, phases, before)
+                if batch is None
+                else self._index.batch_newest_first(caller, batch, phases, before)
+            )
+            jobs = tuple(islice(found, limit + 1))
         if len(jobs) <= limit:
             return Page(jobs, None)
         return Page(jobs[:limit], position_of(jobs[limit - 1]))
@@ -384,6 +425,12 @@ def _descending(positions: list[Position], before: Position | None) -> Iterator[
 
 def _drawer(job: ThumbnailJob) -> tuple[Caller, Phase]:
     return Caller(job.key.namespace, job.spec.account), job.status.phase
+
+
+def _batch(job: ThumbnailJob | None) -> tuple[Caller, str] | None:
+    if job is None or job.spec.batch is None:
+        return None
+    return Caller(job.key.namespace, job.spec.account), job.spec.batch.id
 
 
 def version_of(job: ThumbnailJob) -> int:

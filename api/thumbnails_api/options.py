@@ -20,6 +20,7 @@ from thumbnails_contract.spec import (
     DEFAULT_SIDE_PIXELS,
     MAX_OUTPUTS,
     TRANSPARENT,
+    BatchWebhooks,
     Fit,
     Format,
     Metadata,
@@ -46,6 +47,7 @@ OPTION_NAMES: Final = (
     "outputs",
     "preset",
     "webhookUrl",
+    "batchWebhooks",
     "priority",
     "ttlSecondsAfterFinished",
 )
@@ -69,7 +71,7 @@ def _any_of(words: type[StrEnum]) -> str:
 
 # What a value must be, for messages: made once, since every upload reads every option.
 _ALLOWED_WORDS: Final[Mapping[type[StrEnum], str]] = {
-    words: _any_of(words) for words in (Fit, Position, Format, Metadata, Priority)
+    words: _any_of(words) for words in (Fit, Position, Format, Metadata, Priority, BatchWebhooks)
 }
 _ALLOWED_FORMATS: Final = f"{_any_of(Format)}; or several of them, with commas in between"
 _ALLOWED_COLOURS: Final = f"#rrggbb, #rrggbbaa or {TRANSPARENT}"
@@ -84,11 +86,12 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What all pictures of one request are to become."""
+    """What all pictures of one request are to become. `priority` is None when none was asked for."""
 
     outputs: tuple[Output, ...]
     webhook: Webhook | None
-    priority: Priority
+    batch_webhooks: BatchWebhooks
+    priority: Priority | None
     ttl_seconds_after_finished: int | None
 
 
@@ -148,7 +151,8 @@ def parse_options(
     return Options(
         outputs=parse_outputs(_output_fields(fields, presets), max_side_pixels=max_side_pixels),
         webhook=job.read("webhookUrl", _webhook, None, _ALLOWED_URLS),
-        priority=job.word("priority", Priority, Priority.INTERACTIVE),
+        batch_webhooks=job.word("batchWebhooks", BatchWebhooks, BatchWebhooks.BOTH),
+        priority=job.optional_word("priority", Priority),
         ttl_seconds_after_finished=job.number("ttlSecondsAfterFinished", 0, MAX_TTL_SECONDS),
     )
 
@@ -237,6 +241,9 @@ class _Reader:
 
     def word(self, name: str, words: type[Word], default: Word) -> Word:
         return self.read(name, lambda text: _word(words, text.lower()), default, _ALLOWED_WORDS[words])
+
+    def optional_word(self, name: str, words: type[Word]) -> Word | None:
+        return self.read(name, lambda text: _word(words, text.lower()), None, _ALLOWED_WORDS[words])
 
     def number(self, name: str, least: int, most: int) -> int | None:
         allowed = f"a whole number from {least} to {most}"

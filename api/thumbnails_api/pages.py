@@ -7,7 +7,7 @@ from typing import Final
 
 from thumbnails_contract.errors import InvalidOption
 from thumbnails_contract.history import Position
-from thumbnails_contract.names import is_job_name
+from thumbnails_contract.names import is_job_name, is_label_name
 from thumbnails_contract.status import REST_STATUS, Phase
 
 DEFAULT_LIMIT: Final = 100
@@ -40,6 +40,13 @@ def parse_limit(text: str | None) -> int:
     if text.isascii() and text.isdigit() and len(text) <= _MAX_LIMIT_DIGITS and 1 <= int(text) <= MAX_LIMIT:
         return int(text)
     raise InvalidOption(f"limit must be a whole number from 1 to {MAX_LIMIT}.")
+
+
+def parse_batch(text: str | None) -> str | None:
+    """The batch to list; one that there is not has no jobs. Raises InvalidOption."""
+    if text is None or is_label_name(text):
+        return text
+    raise InvalidOption("batch must be the batchId of an upload.")
 
 
 def parse_statuses(text: str | None) -> frozenset[Phase]:

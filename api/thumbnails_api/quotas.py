@@ -30,10 +30,11 @@ class UploadQuotas:
         self._lock = threading.Lock()
 
     def charge_bytes(self, caller: Caller, count: int, usages: MutableSequence[Usage]) -> None:
-        """Count the bytes of a request. Raises QuotaExceeded."""
-        if self._bytes is not None and count:
-            usages.append(self._bytes.hit(key_of(caller), count))
-            refuse(usages[-1], QuotaExceeded, "So many bytes may not be uploaded in this period any more.")
+        """Count bytes of a request, and tell in `usages` how things stand. Raises QuotaExceeded."""
+        if self._bytes is not None and count > 0:
+            usage = self._bytes.hit(key_of(caller), count)
+            usages[:] = [*(other for other in usages if other.policy != usage.policy), usage]
+            refuse(usage, QuotaExceeded, "So many bytes may not be uploaded in this period any more.")
 
     def glance(self, caller: Caller, count: int) -> None:
         """Raise QuotaExceeded for bytes that `charge_bytes` would refuse for certain; counts nothing."""

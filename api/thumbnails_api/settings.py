@@ -33,6 +33,15 @@ class ApiSettings:
     max_images: int = _setting(64, "MAX_IMAGES", 1, 1000)
     """`image` parts of one request."""
 
+    max_archive_entries: int = _setting(1000, "MAX_ARCHIVE_ENTRIES", 1, 100_000)
+    """Files in the ZIPs of one request, whether they are pictures or not; more is a 413."""
+
+    max_archive_bytes: int = _setting(4 * GIBIBYTE, "MAX_ARCHIVE_BYTES", 1, 1 << 40)
+    """Bytes of their pictures, inflated; more is a 413."""
+
+    max_archive_ratio: int = _setting(200, "MAX_ARCHIVE_RATIO", 1, 1032)
+    """Times a ZIP's own bytes that it may inflate to, where that is more than one picture may have."""
+
     max_pixels: int = _setting(128_000_000, "MAX_PIXELS", 1, 1 << 40)
     """Width times height of a picture, as its header says; more is a 422."""
 

@@ -26,6 +26,9 @@ _SIGNATURES: Final = (
     (b"MM\x00+", Format.TIFF),
 )
 
+# Of a first entry, or of the end of an empty one (APPNOTE.TXT sections 4.3.7 and 4.3.16).
+_ARCHIVE_SIGNATURES: Final = (b"PK\x03\x04", b"PK\x05\x06")
+
 # What can be uploaded.
 DECODED_FORMATS: Final = (*dict.fromkeys(format_ for _, format_ in _SIGNATURES), Format.WEBP)
 
@@ -42,6 +45,11 @@ def sniff_format(head: bytes) -> Format | None:
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return Format.WEBP
     return None
+
+
+def is_archive(head: bytes) -> bool:
+    """Whether a file that begins with `head` is a ZIP."""
+    return head.startswith(_ARCHIVE_SIGNATURES)
 
 
 def content_type(format_: Format) -> str:

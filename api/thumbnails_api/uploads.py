@@ -1,4 +1,4 @@
-"""Pictures out of a request's body, for `POST /images`: spooled, hashed, sniffed, held against limits.
+"""Pictures out of a request's body, for `POST /images`: a picture, a ZIP of pictures, or a form with either.
 
 The server has the whole body in an unlinked file before it calls us. A raw body is hashed and stored
 from that very file; `image` parts of a form are copied to unlinked files of their own (in memory
@@ -6,11 +6,6 @@ below a mebibyte), since the form's delimiters lie between them. Nothing here is
 """
 
 import contextlib
-import hashlib
-import io
-import logging
-import tempfile
-import unicodedata
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final, cast
 
@@ -19,86 +14,92 @@ from falcon.media.multipart import BodyPart, MultipartFormHandler, MultipartPars
 from falcon.util import BufferedReader
 
 from thumbnails_contract.errors import (
+    InvalidArchive,
     InvalidOption,
     InvalidRequest,
     MissingImage,
-    Overloaded,
-    PayloadTooLarge,
-    SourceTooLarge,
     ThumbnailsError,
-    UnsupportedFormat,
 )
-from thumbnails_contract.spec import Format
 
+from .archives import ArchiveLimits, Entry, Unpacking
 from .options import OPTION_NAMES
-from .sniff import HEAD_BYTES, read_dimensions, sniff_format
-
-log = logging.getLogger(__name__)
+from .pictures import (
+    Picture,
+    PictureLimits,
+    Rejected,
+    TooManyBytes,
+    clean_file_name,
+    digest,
+    judge,
+    new_spool,
+)
+from .sniff import is_archive, sniff_format
 
 IMAGE_FIELD: Final = "image"
-MAX_FILE_NAME_LENGTH: Final = 255
 
 # Measured: larger chunks leave the CPU's caches.
 _FORM_CHUNK_BYTES: Final = 64 * 1024
-_COPY_CHUNK_BYTES: Final = 256 * 1024
-_SPOOL_IN_MEMORY_BYTES: Final = 1 << 20
 _MAX_FIELD_BYTES: Final = 8 * 1024
 _MAX_PART_HEADER_BYTES: Final = 8 * 1024
 _MALFORMED: Final = "The form cannot be read: check its boundary, and that it was sent whole."
 # Declared types that say "this is no picture": without one inside, the picture is missing.
 _NOT_PICTURE_TYPES: Final = frozenset({"application/json", "application/x-www-form-urlencoded"})
+ARCHIVE_TYPES: Final = ("application/zip", "application/x-zip-compressed")
 
-
-class _TooManyBytes(Exception):
-    """The stream goes on beyond the limit."""
+Item = Picture | Entry | Rejected
 
 
 @dataclass(frozen=True, slots=True)
 class UploadLimits:
     """What one request may bring."""
 
-    picture_bytes: int
-    pixels: int
+    picture: PictureLimits
     images: int
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture that is within the limits. `data` is seekable, holds it from offset 0, and stands there."""
-
-    file_name: str | None
-    data: BinaryIO
-    bytes: int
-    sha256: str
-    format: Format
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """An `image` part that is not taken, and why."""
-
-    file_name: str | None
-    error: ThumbnailsError
+    archives: ArchiveLimits
 
 
 @dataclass(slots=True)
 class Received:
     """A request's body, taken apart. `close` gives the disk space back."""
 
-    images: list[Picture | Rejected] = field(default_factory=list)
+    unpacking: Unpacking
+    images: list[Item] = field(default_factory=list)
     fields: list[tuple[str, str]] = field(default_factory=list)
+    has_archives: bool = False
     _spools: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether it is answered with a list: what comes in a ZIP always is."""
+        return self.has_archives or len(self.images) > 1
 
     def close(self) -> None:
         """Forget the spooled pictures."""
         self._spools.close()
 
     def new_spool(self, max_bytes: int) -> BinaryIO:
-        """A file for at most `max_bytes`: in memory, or unlinked in TMPDIR as the server's own."""
-        in_memory = max_bytes <= _SPOOL_IN_MEMORY_BYTES
-        spool = io.BytesIO() if in_memory else cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - `close`
-        self._spools.callback(spool.close)
-        return spool
+        """A file for at most `max_bytes`, closed with this."""
+        return self._spools.enter_context(contextlib.closing(new_spool(max_bytes)))
+
+    def take(
+        self,
+        file_name: str | None,
+        data: BinaryIO,
+        digested: tuple[int, str, bytes],
+        limits: UploadLimits,
+    ) -> None:
+        """Take in a file, of which `digest` said this: a picture, or a ZIP of them."""
+        size, sha256, head = digested
+        if not is_archive(head):
+            self.images.append(judge(file_name, data, size, sha256, head, limits.picture))
+            return
+        try:
+            entries = self.unpacking.open(data, size, sha256)
+        except ThumbnailsError as error:
+            self.images.append(Rejected(file_name, error))
+        else:
+            self.has_archives = True
+            self.images.extend(entries)
 
 
 def receive(body: BinaryIO, content_type: str | None, length: int, limits: UploadLimits) -> Received:
@@ -114,35 +115,32 @@ def receive(body: BinaryIO, content_type: str | None, length: int, limits: Uploa
     return _receive_raw(body, media_type, length, limits)
 
 
-def clean_file_name(name: str | None) -> str | None:
-    """What a client calls its file, fit to be shown to people: no folders, no control characters, short."""
-    if name is None:
-        return None
-    base = name.replace("\\", "/").rsplit("/", 1)[-1]
-    # Controls, and formats such as the right-to-left override that makes "gpj.exe" of "exe.jpg".
-    visible = "".join(
-        char for char in base if unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}
-    )
-    return visible.strip()[:MAX_FILE_NAME_LENGTH] or None
-
-
 def _receive_raw(body: BinaryIO, media_type: str, length: int, limits: UploadLimits) -> Received:
     if length == 0:
         raise MissingImage
-    if length > limits.picture_bytes:
-        return Received(images=[Rejected(None, _too_many_bytes(limits))])
-    received = Received()
-    # waitress gives a file, whose bytes are used where they lie; other servers give a stream.
-    spool = None if hasattr(body, "seek") else received.new_spool(length)
-    try:
-        size, digest, head = _digest(body, spool, max_bytes=length)
-        if sniff_format(head) is None and _is_no_picture_type(media_type):
-            received.images.append(Rejected(None, MissingImage()))
+    received = Received(Unpacking(limits.archives, limits.picture))
+    with contextlib.ExitStack() as on_error:
+        on_error.callback(received.close)
+        # waitress gives a file, whose bytes are used where they lie; other servers give a stream.
+        spool = None if hasattr(body, "seek") else received.new_spool(length)
+
+        def max_bytes(head: bytes) -> int:
+            most = length if is_archive(head) else limits.picture.bytes
+            # Known beforehand: what is too long need not be read.
+            return most if length <= most else 0
+
+        try:
+            digested = digest(body, spool, max_bytes)
+        except TooManyBytes:
+            received.images.append(Rejected(None, limits.picture.too_many_bytes()))
         else:
-            received.images.append(_judge(None, spool or body, size, digest, head, limits))
-    except BaseException:
-        received.close()
-        raise
+            head = digested[2]
+            if sniff_format(head) is not None or is_archive(head) or not _is_no_picture_type(media_type):
+                received.take(None, spool or body, digested, limits)
+            else:
+                error = InvalidArchive() if media_type in ARCHIVE_TYPES else MissingImage()
+                received.images.append(Rejected(None, error))
+        on_error.pop_all()
     return received
 
 
@@ -152,8 +150,9 @@ def _receive_form(body: BinaryIO, content_type: str, length: int, limits: Upload
     options.max_body_part_headers_size = _MAX_PART_HEADER_BYTES
     options.max_body_part_buffer_size = _MAX_FIELD_BYTES
     handler = MultipartFormHandler(options)
-    received = Received()
+    received = Received(Unpacking(limits.archives, limits.picture))
     strange_file: str | None = None
+    parts = 0
     with contextlib.ExitStack() as on_error:
         on_error.callback(received.close)
         try:
@@ -163,7 +162,8 @@ def _receive_form(body: BinaryIO, content_type: str, length: int, limits: Upload
                 if part.name is None:
                     raise InvalidRequest(_MALFORMED)
                 if part.name == IMAGE_FIELD:
-                    received.images.append(_receive_part(received, part, length, limits))
+                    parts += 1
+                    _receive_part(received, part, length, limits)
                 elif part.name not in OPTION_NAMES and _file_name(part) is not None:
                     strange_file = part.name
                     received.fields.append((part.name, ""))
@@ -175,27 +175,28 @@ def _receive_form(body: BinaryIO, content_type: str, length: int, limits: Upload
         if not received.images:
             hint = f" (a file came as {strange_file[:40]!r})" if strange_file is not None else ""
             raise MissingImage(f"Send the picture as the form field '{IMAGE_FIELD}'{hint}.")
-        if len(received.images) > limits.images:
+        if parts > limits.images:
             raise InvalidRequest(f"There are more than {limits.images} pictures in one request.")
         on_error.pop_all()
     return received
 
 
-def _receive_part(
-    received: Received, part: BodyPart, length: int, limits: UploadLimits
-) -> Picture | Rejected:
+def _receive_part(received: Received, part: BodyPart, length: int, limits: UploadLimits) -> None:
     name = _file_name(part)
     file_name = clean_file_name(name)
     spool = received.new_spool(length)
     try:
         stream = cast("BinaryIO", part.stream)
-        size, digest, head = _digest(stream, spool, max_bytes=limits.picture_bytes)
-    except _TooManyBytes:
+        digested = digest(stream, spool, lambda head: length if is_archive(head) else limits.picture.bytes)
+    except TooManyBytes:
         spool.close()
-        return Rejected(file_name, _too_many_bytes(limits))
-    if size == 0 or (name is None and sniff_format(head) is None):
-        return Rejected(file_name, MissingImage())
-    return _judge(file_name, spool, size, digest, head, limits)
+        received.images.append(Rejected(file_name, limits.picture.too_many_bytes()))
+        return
+    size, _, head = digested
+    if size == 0 or (name is None and sniff_format(head) is None and not is_archive(head)):
+        received.images.append(Rejected(file_name, MissingImage()))
+    else:
+        received.take(file_name, spool, digested, limits)
 
 
 def _decode_disposition(part: BodyPart) -> None:
@@ -215,42 +216,6 @@ def _file_name(part: BodyPart) -> str | None:
         return ""
 
 
-def _digest(stream: BinaryIO, spool: BinaryIO | None, *, max_bytes: int) -> tuple[int, str, bytes]:
-    """Read all of a stream, into `spool` if there is one: its size, SHA-256 and first bytes."""
-    digest = hashlib.sha256()
-    head, size = b"", 0
-    try:
-        while chunk := stream.read(_COPY_CHUNK_BYTES):
-            size += len(chunk)
-            if size > max_bytes:
-                raise _TooManyBytes
-            head = head or chunk[:HEAD_BYTES]
-            digest.update(chunk)
-            if spool is not None:
-                spool.write(chunk)
-        if spool is not None:
-            spool.flush()
-    except OSError as error:
-        log.error("cannot spool an upload: %s", error.strerror)  # noqa: TRY400 - a full disk needs no traceback
-        raise Overloaded("There is no room for the upload just now.", retry_after_seconds=10) from error
-    return size, digest.hexdigest(), head
-
-
-def _judge(
-    file_name: str | None, data: BinaryIO, size: int, sha256: str, head: bytes, limits: UploadLimits
-) -> Picture | Rejected:
-    format_ = sniff_format(head)
-    if format_ is None:
-        return Rejected(file_name, UnsupportedFormat())
-    dimensions = read_dimensions(data)
-    if dimensions is not None and dimensions[0] * dimensions[1] > limits.pixels:
-        width, height = dimensions
-        message = f"{width} x {height} is more than the limit of {limits.pixels} pixels."
-        return Rejected(file_name, SourceTooLarge(message))
-    data.seek(0)
-    return Picture(file_name, data, size, sha256, format_)
-
-
 def _read_text(part: BodyPart) -> str:
     try:
         data: bytes = part.get_data()
@@ -262,8 +227,4 @@ def _read_text(part: BodyPart) -> str:
 
 
 def _is_no_picture_type(media_type: str) -> bool:
-    return media_type in _NOT_PICTURE_TYPES or media_type.startswith("multipart/")
-
-
-def _too_many_bytes(limits: UploadLimits) -> PayloadTooLarge:
-    return PayloadTooLarge(f"A picture may have at most {limits.picture_bytes} bytes.")
+    return media_type in {*_NOT_PICTURE_TYPES, *ARCHIVE_TYPES} or media_type.startswith("multipart/")

@@ -54,6 +54,14 @@ class InvalidOption(InvalidRequest):
     title = "An option is not valid"
 
 
+class InvalidArchive(InvalidRequest):
+    """What begins as a ZIP, or is called one, and cannot be read as one."""
+
+    reason = "InvalidArchive"
+    title = "The ZIP cannot be read"
+    default_message = "It is truncated or damaged: pack it anew, and send it whole."
+
+
 class Unauthorized(ThumbnailsError):
     """No API key, or none that is valid (RFC 9110 section 15.5.2): unknown and revoked are the same."""
 
@@ -173,6 +181,14 @@ class PayloadTooLarge(ThumbnailsError):
     reason = "PayloadTooLarge"
     title = "The picture has too many bytes"
     status = 413
+
+
+class ArchiveTooLarge(PayloadTooLarge):
+    """A ZIP with more files or more bytes of pictures than one request may bring."""
+
+    reason = "ArchiveTooLarge"
+    title = "The ZIP holds too much"
+    default_message = "Send the pictures in several ZIPs."
 
 
 class QuotaExceeded(ThumbnailsError):

@@ -98,6 +98,13 @@ RULES: Final = (
         transition=False,
         holds=lambda new, _: bool(new["index"] < new["size"]),
     ),
+    Rule(
+        ("spec", "batch"),
+        "!has(self.jobs) || self.jobs <= self.size",
+        "jobs must not be more than size",
+        transition=False,
+        holds=lambda new, _: bool("jobs" not in new or new["jobs"] <= new["size"]),
+    ),
 )
 
 

@@ -129,13 +129,39 @@ class Output:
 DEFAULT_OUTPUTS: Final = (Output(name=DEFAULT_OUTPUT, width=DEFAULT_SIDE_PIXELS, height=DEFAULT_SIDE_PIXELS),)
 
 
+class BatchWebhooks(StrEnum):
+    """What the receiver is told of a batch: the end of each job, of the whole batch once, or both."""
+
+    EACH = "each"
+    ONCE = "once"
+    BOTH = "both"
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Which upload of several pictures this one came with."""
+    """Which upload of several pictures this one came with.
+
+    `size` counts all pictures of the upload, `jobs` those that became jobs: the last job alone says it.
+    """
 
     id: str
     index: int
     size: int
+    jobs: int | None = None
+    webhooks: BatchWebhooks = BatchWebhooks.EACH
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any]) -> Self:
+        """From the manifest's form."""
+        webhooks = BatchWebhooks(data.get("webhooks", BatchWebhooks.EACH))
+        return cls(data["id"], data["index"], data["size"], data.get("jobs"), webhooks)
+
+    def to_manifest(self) -> dict[str, Any]:
+        """The manifest's form, every default written out as an API server would."""
+        data: dict[str, Any] = {"id": self.id, "index": self.index, "size": self.size}
+        if self.jobs is not None:
+            data["jobs"] = self.jobs
+        return data | {"webhooks": self.webhooks.value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +198,7 @@ class Spec:
                 outputs=DEFAULT_OUTPUTS
                 if outputs is None
                 else tuple(Output.parse(output) for output in outputs),
-                batch=Batch(batch["id"], batch["index"], batch["size"]) if batch else None,
+                batch=Batch.parse(batch) if batch else None,
                 webhook=Webhook(webhook["url"], webhook.get("secretRef", {}).get("name"))
                 if webhook
                 else None,
@@ -192,11 +218,7 @@ class Spec:
             "outputs": [output.to_manifest() for output in self.outputs],
         }
         if self.batch is not None:
-            data["batch"] = {
-                "id": self.batch.id,
-                "index": self.batch.index,
-                "size": self.batch.size,
-            }
+            data["batch"] = self.batch.to_manifest()
         if self.webhook is not None:
             data["webhook"] = {"url": self.webhook.url}
             if self.webhook.secret_name is not None:

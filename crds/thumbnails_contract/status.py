@@ -40,6 +40,7 @@ class ConditionType(StrEnum):
     COMPLETE = "Complete"
     FAILED = "Failed"
     WEBHOOK_DELIVERED = "WebhookDelivered"
+    BATCH_WEBHOOK_DELIVERED = "BatchWebhookDelivered"
 
 
 class Reason(StrEnum):
@@ -56,7 +57,7 @@ class Reason(StrEnum):
     # Complete is True
     RENDERED = "Rendered"
     CACHED = "Cached"
-    # Of the condition WebhookDelivered
+    # Of the conditions WebhookDelivered and BatchWebhookDelivered
     DELIVERED = "Delivered"
     DELIVERY_RETRYING = "DeliveryRetrying"
     DELIVERY_FAILED = "DeliveryFailed"
@@ -235,11 +236,51 @@ class DeliveryFacts:
     attempts: int
     next_attempt_time: datetime | None
 
+    @classmethod
+    def parse(cls, data: Mapping[str, Any]) -> Self:
+        """From the manifest's form."""
+        return cls(data["attempts"], _optional_time(data.get("nextAttemptTime")))
+
     def to_manifest(self) -> dict[str, Any]:
         """The manifest's form."""
         data: dict[str, Any] = {"attempts": self.attempts}
         if self.next_attempt_time is not None:
             data["nextAttemptTime"] = format_time(self.next_attempt_time)
+        return data
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFacts:
+    """How a batch ended: how many jobs in which way, when, and how far the delivery of its webhook is."""
+
+    complete: int
+    failed: int
+    cancelled: int
+    completion_time: datetime
+    webhook: DeliveryFacts | None = None
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any]) -> Self:
+        """From the manifest's form."""
+        webhook = data.get("webhook")
+        return cls(
+            complete=data["complete"],
+            failed=data["failed"],
+            cancelled=data["cancelled"],
+            completion_time=parse_time(data["completionTime"]),
+            webhook=DeliveryFacts.parse(webhook) if webhook else None,
+        )
+
+    def to_manifest(self) -> dict[str, Any]:
+        """The manifest's form."""
+        data: dict[str, Any] = {
+            "complete": self.complete,
+            "failed": self.failed,
+            "cancelled": self.cancelled,
+            "completionTime": format_time(self.completion_time),
+        }
+        if self.webhook is not None:
+            data["webhook"] = self.webhook.to_manifest()
         return data
 
 
@@ -257,6 +298,7 @@ class Status:
     completion_time: datetime | None = None
     error: ErrorFacts | None = None
     webhook: DeliveryFacts | None = None
+    batch: BatchFacts | None = None
 
     @property
     def phase(self) -> Phase:
@@ -275,7 +317,8 @@ class Status:
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> Self:
         """From the manifest's form; `{}` for a new job."""
-        source, error, webhook = data.get("source"), data.get("error"), data.get("webhook")
+        source, error = data.get("source"), data.get("error")
+        webhook, batch = data.get("webhook"), data.get("batch")
         return cls(
             conditions=tuple(Condition.parse(item) for item in data.get("conditions", ())),
             observed_generation=data.get("observedGeneration"),
@@ -286,9 +329,8 @@ class Status:
             start_time=_optional_time(data.get("startTime")),
             completion_time=_optional_time(data.get("completionTime")),
             error=ErrorFacts(error["reason"], error["message"]) if error else None,
-            webhook=DeliveryFacts(webhook["attempts"], _optional_time(webhook.get("nextAttemptTime")))
-            if webhook
-            else None,
+            webhook=DeliveryFacts.parse(webhook) if webhook else None,
+            batch=BatchFacts.parse(batch) if batch else None,
         )
 
     def to_manifest(self) -> dict[str, Any]:
@@ -309,6 +351,7 @@ class Status:
             "duration": format_duration(duration) if duration is not None else None,
             "error": {"reason": self.error.reason, "message": self.error.message} if self.error else None,
             "webhook": webhook.to_manifest() if webhook else None,
+            "batch": self.batch.to_manifest() if self.batch else None,
         }
         return {key: value for key, value in data.items() if value not in (None, [], "", 0)}
 

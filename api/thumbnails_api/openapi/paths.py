@@ -6,12 +6,15 @@ from thumbnails_api.pages import DEFAULT_LIMIT, MAX_LIMIT
 from thumbnails_api.problems import PROBLEM_TYPE
 from thumbnails_api.settings import ApiSettings
 from thumbnails_api.sniff import DECODED_FORMATS
-from thumbnails_api.uploads import IMAGE_FIELD
+from thumbnails_api.uploads import ARCHIVE_TYPES, IMAGE_FIELD
 from thumbnails_contract.errors import (
+    ArchiveTooLarge,
+    CorruptSource,
     ForbiddenOrigin,
     IdempotencyKeyInUse,
     IdempotencyKeyReused,
     ImageNotFound,
+    InvalidArchive,
     InvalidIdempotencyKey,
     InvalidLink,
     InvalidOption,
@@ -47,7 +50,7 @@ from .elements import (
     schema_ref,
     without_bodies,
 )
-from .schemas import JOB_ID, OUTPUT_NAME, SERVED_FORMATS, option_schemas, words
+from .schemas import BATCH_ID, JOB_ID, OUTPUT_NAME, SERVED_FORMATS, option_schemas, words
 
 _FILE_HEADERS: Final = ("ETag", "Accept-Ranges", "Content-Disposition", "Vary", *RATE_LIMITS)
 _TEXT: Final[Element] = {"type": "string"}
@@ -157,12 +160,15 @@ class _Writer:
         errors = (
             MissingImage,
             InvalidOption,
+            InvalidArchive,
             InvalidIdempotencyKey,
             IdempotencyKeyInUse,
             IdempotencyKeyReused,
             PayloadTooLarge,
+            ArchiveTooLarge,
             UnsupportedFormat,
             SourceTooLarge,
+            CorruptSource,
             QuotaExceeded,
             Overloaded,
             ObjectStoreUnavailable,
@@ -189,8 +195,10 @@ class _Writer:
             "Upload pictures",
             (
                 f"One `{IMAGE_FIELD}` part, or a picture as the body itself, is answered with its job;"
-                " several parts with a batch: 201 when all were taken, 207 when some, the worst one's problem"
-                " when none. What a picture is, its content decides, not the type that it is declared as."
+                " several parts, or a ZIP in place of a picture, with a batch: 201 when all were taken, 207"
+                " when some, the worst one's problem when none. Each file in a ZIP is a picture of the batch;"
+                " folders and what systems leave in them (`__MACOSX`, `.DS_Store`) are passed over."
+                " What a file is, its content decides, not the type that it is declared as."
                 " Options come as form fields, as query parameters, or both: fields win, and an empty"
                 " value is none."
             ),
@@ -227,7 +235,8 @@ class _Writer:
                     "minItems": 1,
                     "maxItems": self._settings.max_images,
                     "description": f"A picture of at most {self._settings.max_upload_bytes} bytes and"
-                    f" {self._settings.max_pixels} pixels, or several.",
+                    f" {self._settings.max_pixels} pixels, or several; or a ZIP of at most"
+                    f" {self._settings.max_archive_entries} of them.",
                 },
                 **options,
             },
@@ -235,7 +244,7 @@ class _Writer:
             # Forms have fields of their own, which mean nothing here.
             "additionalProperties": _TEXT,
         }
-        types = [*_source_types(), "application/octet-stream"]
+        types = [*_source_types(), *ARCHIVE_TYPES, "application/octet-stream"]
         return {
             "multipart/form-data": {"schema": form},
             **{name: {} for name in types},
@@ -313,6 +322,9 @@ class _Writer:
             "Follow `Link` to the next page. 404 only when there is no job at all.",
             parameters=[
                 parameter("status", "query", "Those alone.", statuses, style="form", explode=False),
+                parameter(
+                    "batch", "query", "Those of this batch alone: the `batchId` of an upload.", BATCH_ID
+                ),
                 parameter("limit", "query", "How many at most.", limit),
                 parameter(
                     "cursor",

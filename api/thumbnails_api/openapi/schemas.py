@@ -11,6 +11,7 @@ from thumbnails_contract.spec import (
     DEFAULT_SIDE_PIXELS,
     MAX_OUTPUTS,
     MAX_SIDE_PIXELS,
+    BatchWebhooks,
     Fit,
     Format,
     Metadata,
@@ -33,6 +34,12 @@ JOB_ID: Final[Element] = {
     "type": "string",
     "pattern": r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
     "maxLength": MAX_NAME_LENGTH,
+    "examples": [EXAMPLE_ID],
+}
+BATCH_ID: Final[Element] = {
+    "type": "string",
+    "pattern": _LABEL,
+    "maxLength": MAX_LABEL_LENGTH,
     "examples": [EXAMPLE_ID],
 }
 OUTPUT_NAME: Final[Element] = {
@@ -73,12 +80,12 @@ def schemas(settings: ApiSettings) -> dict[str, Element]:
         ),
         "BatchPlace": _object(
             "Which upload of several pictures this one came with.",
-            {"id": {"type": "string"}, "index": _COUNT, "size": _PIXELS},
+            {"id": BATCH_ID, "index": _COUNT, "size": _PIXELS},
         ),
         "Problem": _problem(),
         "Batch": _object(
             "What became of each picture, in the order of the upload.",
-            {"batchId": {"type": "string"}, "items": {"type": "array", "items": schema_ref("BatchItem")}},
+            {"batchId": BATCH_ID, "items": {"type": "array", "items": schema_ref("BatchItem")}},
         ),
         "BatchItem": {"anyOf": [schema_ref("Job"), schema_ref("RejectedPicture")]},
         "RejectedPicture": {
@@ -169,7 +176,19 @@ def option_schemas(settings: ApiSettings) -> dict[str, Element]:
             ),
             "examples": ["https://example.com/hook"],
         },
-        "priority": _words(Priority, Priority.INTERACTIVE, "Bulk jobs never delay interactive ones."),
+        "batchWebhooks": _words(
+            BatchWebhooks,
+            BatchWebhooks.BOTH,
+            "What the receiver is told of a batch: the end of `each` job, `once` the end of all, or `both`.",
+        ),
+        "priority": {
+            "type": "string",
+            "enum": [*words(Priority), ""],
+            "description": (
+                "Bulk jobs never delay interactive ones. By default a batch is `bulk`, a single picture"
+                " `interactive`."
+            ),
+        },
         "ttlSecondsAfterFinished": _number(
             0,
             MAX_TTL_SECONDS,

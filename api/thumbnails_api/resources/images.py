@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Any, BinaryIO, cast
 
@@ -9,17 +10,19 @@ import falcon
 
 from thumbnails_api.accounts import Caller
 from thumbnails_api.answers import Answer, json_body
+from thumbnails_api.batches import take_batch
 from thumbnails_api.idempotency import Idempotency, Plan, fingerprint, parse_key
 from thumbnails_api.intake import Intake
 from thumbnails_api.job_cache import JobCache
 from thumbnails_api.job_json import job_document
 from thumbnails_api.options import Options, merge_fields, parse_options, parse_query
+from thumbnails_api.pictures import Picture, Rejected
 from thumbnails_api.presets import Presets
-from thumbnails_api.problems import PROBLEM_TYPE, problem_document, public_error
+from thumbnails_api.problems import PROBLEM_TYPE, problem_document
 from thumbnails_api.quotas import UploadQuotas
 from thumbnails_api.serving import StoredFile, serve_file
 from thumbnails_api.tracing import parse_traceparent
-from thumbnails_api.uploads import Picture, Rejected, UploadLimits, receive
+from thumbnails_api.uploads import Item, UploadLimits, receive
 from thumbnails_api.waiting import Waiting
 from thumbnails_common.objectstore import NoSuchObject, ObjectStore
 from thumbnails_contract.errors import ForbiddenSource, ImageNotFound
@@ -27,8 +30,6 @@ from thumbnails_contract.job import ThumbnailJob
 from thumbnails_contract.keys import check_source_key, parse_source_key
 from thumbnails_contract.names import FILE_NAME_ANNOTATION
 from thumbnails_contract.spec import Batch
-
-Outcome = ThumbnailJob | Rejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +60,13 @@ class Images:
             fields = merge_fields(query, received.fields)
             options = self._parse_options(fields)
             images = received.images
-            if len(images) == 1 and isinstance(images[0], Rejected):
+            if isinstance(images[0], Rejected) and not received.is_batch:
                 raise images[0].error
+            # A ZIP costs what is in it.
+            self.quotas.charge_bytes(caller, received.unpacking.bytes - length, req.context.usages)
             upload = _Upload(
                 images,
+                received.is_batch,
                 options,
                 caller,
                 prefer=req.get_header("Prefer"),
@@ -86,7 +90,7 @@ class Images:
         return parse_options(fields, max_side_pixels=self.max_side_pixels, presets=self.presets)
 
     def _take_in(self, upload: "_Upload", plan: Plan | None) -> Answer:
-        return self._take_one(upload, plan) if len(upload.images) == 1 else self._take_batch(upload, plan)
+        return self._take_batch(upload, plan) if upload.is_batch else self._take_one(upload, plan)
 
     def _take_one(self, upload: "_Upload", plan: Plan | None) -> Answer:
         (image,) = upload.images
@@ -102,11 +106,13 @@ class Images:
 
     def _take_batch(self, upload: "_Upload", plan: Plan | None) -> Answer:
         batch_id = plan.batch if plan else self.intake.new_id()
-        with self.quotas.reserve_jobs(upload.caller, upload.accepted):
-            outcomes = [
-                self._take(upload, index, batch_id, plan.jobs[index] if plan else None)
-                for index in range(len(upload.images))
-            ]
+        with self.quotas.reserve_jobs(upload.caller, upload.promising):
+            outcomes = take_batch(
+                batch_id,
+                upload.images,
+                upload.options.batch_webhooks,
+                partial(self._accept, upload, plan),
+            )
         taken = [outcome for outcome in outcomes if isinstance(outcome, ThumbnailJob)]
         latest, applied = self.waiting.wait(taken, upload.prefer) if taken else ([], None)
         by_key = {job.key: job for job in latest}
@@ -130,33 +136,28 @@ class Images:
         body = json_body(problem_document(worst) | document)
         return Answer(worst.status, body, PROBLEM_TYPE, headers, final=not worst.retryable)
 
-    def _take(self, upload: "_Upload", index: int, batch_id: str, name: str | None) -> Outcome:
-        image = upload.images[index]
-        if isinstance(image, Rejected):
-            return image
-        batch = Batch(batch_id, index, len(upload.images))
-        try:
-            return self.intake.accept(
-                image, upload.options, upload.caller, batch, name, traceparent=upload.traceparent
-            )
-        except Exception as error:  # noqa: BLE001 - logged; the pictures before this one are stored
-            return Rejected(image.file_name, public_error(error))
+    def _accept(self, upload: "_Upload", plan: Plan | None, picture: Picture, batch: Batch) -> ThumbnailJob:
+        name = plan.jobs[batch.index] if plan else None
+        return self.intake.accept(
+            picture, upload.options, upload.caller, batch, name, traceparent=upload.traceparent
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class _Upload:
     """What a request brings, and from whom."""
 
-    images: Sequence[Picture | Rejected]
+    images: Sequence[Item]
+    is_batch: bool
     options: Options
     caller: Caller
     prefer: str | None
     traceparent: str | None
 
     @property
-    def accepted(self) -> int:
-        """How many jobs are to be made of it."""
-        return sum(isinstance(image, Picture) for image in self.images)
+    def promising(self) -> int:
+        """How many jobs may be made of it."""
+        return sum(not isinstance(image, Rejected) for image in self.images)
 
 
 @dataclass(frozen=True, slots=True)

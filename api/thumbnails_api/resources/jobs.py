@@ -11,11 +11,11 @@ from thumbnails_api.deletion import Deletion
 from thumbnails_api.job_cache import JobCache
 from thumbnails_api.job_json import job_document
 from thumbnails_api.options import check_names, parse_query
-from thumbnails_api.pages import decode_cursor, encode_cursor, parse_limit, parse_statuses
+from thumbnails_api.pages import decode_cursor, encode_cursor, parse_batch, parse_limit, parse_statuses
 from thumbnails_api.waiting import Waiting
 from thumbnails_contract.errors import InvalidOption, JobNotFound, NoJobs
 
-_PARAMETERS: Final = ("status", "limit", "cursor")
+_PARAMETERS: Final = ("status", "batch", "limit", "cursor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,7 @@ class Jobs:
         page = self.jobs.page(
             req.context.caller,
             phases=parse_statuses(query.get("status")),
+            batch=parse_batch(query.get("batch")),
             limit=parse_limit(query.get("limit")),
             before=decode_cursor(cursor) if cursor is not None else None,
         )

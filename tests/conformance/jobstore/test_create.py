@@ -9,7 +9,7 @@ import pytest
 
 from thumbnails_common.jobstore import AlreadyExists, JobStore, ObjectMissing, Refused
 from thumbnails_contract.job import JobKey, ThumbnailJob, new_manifest
-from thumbnails_contract.spec import Batch, Fit, Format, Output, Priority, Spec, Webhook
+from thumbnails_contract.spec import Batch, BatchWebhooks, Fit, Format, Output, Priority, Spec, Webhook
 from thumbnails_contract.status import Phase, Status
 
 Manifest = Callable[..., dict[str, Any]]
@@ -100,7 +100,7 @@ def test_a_full_spec_comes_back_as_it_was(job_store: JobStore, backend: Any) -> 
             ),
             Output(name="b", height=7),
         ),
-        batch=Batch("b1", 0, 2),
+        batch=Batch("b1", 0, 2, 1, BatchWebhooks.ONCE),
         webhook=Webhook("https://example.com/hook", "a.secret"),
         priority=Priority.BULK,
         suspend=True,

@@ -160,7 +160,12 @@ FIELDS: dict[str, list[tuple[str, list[Any], list[Any]]]] = {
             "rule: index must be less than size",
             [{"id": "b", "index": 0, "size": 1}, {"id": "b", "index": 6, "size": 7}],
             [{"id": "b", "index": 1, "size": 1}, {"id": "b", "index": 8, "size": 7}],
-        )
+        ),
+        (
+            "rule: jobs must not be more than size",
+            [{"id": "b", "index": 0, "size": 2, "jobs": 1}, {"id": "b", "index": 0, "size": 2, "jobs": 2}],
+            [{"id": "b", "index": 0, "size": 2, "jobs": 3}],
+        ),
     ],
     "spec.batch.id": label(),
     "spec.batch.index": [
@@ -169,6 +174,8 @@ FIELDS: dict[str, list[tuple[str, list[Any], list[Any]]]] = {
         ("minimum", [0], [-1]),
     ],
     "spec.batch.size": number(1),
+    "spec.batch.jobs": number(1),
+    "spec.batch.webhooks": words("each", "once", "both"),
     "spec.webhook.url": [
         ("minLength", ["http://a"], ["http://"]),
         ("maxLength", ["https://" + "x" * 2040], ["https://" + "x" * 2041]),
@@ -250,6 +257,12 @@ FIELDS: dict[str, list[tuple[str, list[Any], list[Any]]]] = {
     "status.error.message": at_most(1024),
     "status.webhook.attempts": number(0),
     "status.webhook.nextAttemptTime": moment(),
+    "status.batch.complete": number(0),
+    "status.batch.failed": number(0),
+    "status.batch.cancelled": number(0),
+    "status.batch.completionTime": moment(),
+    "status.batch.webhook.attempts": number(0),
+    "status.batch.webhook.nextAttemptTime": moment(),
 }
 
 REQUIRED = {
@@ -273,6 +286,8 @@ REQUIRED = {
     ],
     "status.error": ["reason", "message"],
     "status.webhook": ["attempts"],
+    "status.batch": ["complete", "failed", "cancelled", "completionTime"],
+    "status.batch.webhook": ["attempts"],
 }
 # Rules of changes; test_immutability.py has their tables.
 TRANSITIONS = 5
@@ -304,6 +319,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         at[last] = value
     if path == "spec.batch.size" and isinstance(value, int):
         document["spec"]["batch"]["index"] = 0
+    if path == "spec.batch.jobs":
+        document["spec"]["batch"]["size"] = MAX_INT32
     found: dict[str, Any] = document
     return found
 

@@ -41,6 +41,8 @@ def outputs(**change: Any) -> list[dict[str, Any]]:
         ({"batch": {"index": 1}}, "spec.batch is immutable"),
         ({"batch": {"size": 3}}, "spec.batch is immutable"),
         ({"batch": {"id": "c"}}, "spec.batch is immutable"),
+        ({"batch": {"jobs": 1}}, "spec.batch is immutable"),
+        ({"batch": {"webhooks": "both"}}, "spec.batch is immutable"),
         ({"batch": None}, "spec.batch is immutable"),
         ({"webhook": {"url": "https://example.org"}}, "spec.webhook is immutable"),
         ({"webhook": {"secretRef": {"name": "t"}}}, "spec.webhook is immutable"),

@@ -1,8 +1,11 @@
 """POST /images and GET /images/{id}: the contract, limits before anything is stored, order of writes."""
 
 import hashlib
+import io
 import json
 import struct
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -299,6 +302,183 @@ def test_more_pictures_than_the_limit_are_400(make_service: Any, problem: Any, j
     problem(service.post_form([("image", "a.jpg", jpeg)] * 3), 400, "InvalidRequest")
     problem(service.post_form([("image", "a.jpg", jpeg)] * 100), 400, "InvalidRequest")
     assert service.objects.objects == {}
+
+
+def test_a_batch_is_bulk_and_a_single_picture_is_not(service: Any, jpeg: bytes) -> None:
+    assert service.upload(jpeg).json["priority"] == "interactive"
+    assert service.upload(jpeg, priority="bulk").json["priority"] == "bulk"
+    parts = [("image", "a.jpg", jpeg), ("image", "b.jpg", jpeg)]
+    assert {job["priority"] for job in service.post_form(parts).json["items"]} == {"bulk"}
+    answer = service.post_form([*parts, ("priority", None, b"interactive")])
+    assert {job["priority"] for job in answer.json["items"]} == {"interactive"}
+
+
+def batch_of(service: Any, item: dict[str, Any]) -> dict[str, Any]:
+    batch: dict[str, Any] = service.store.documents["thumbnails", item["id"]]["spec"]["batch"]
+    return batch
+
+
+def test_the_last_job_of_a_batch_says_how_many_there_are(service: Any, jpeg: bytes) -> None:
+    parts = [("image", "a.jpg", jpeg), ("image", "notes.txt", b"notes"), ("image", "b.jpg", jpeg)]
+    items = service.post_form([*parts, ("image", "more.txt", b"notes")]).json["items"]
+    first, last = batch_of(service, items[0]), batch_of(service, items[2])
+    assert (first["index"], first["size"], first.get("jobs")) == (0, 4, None)
+    assert (last["index"], last["size"], last["jobs"]) == (2, 4, 2)
+    assert first["webhooks"] == "both"
+
+
+def test_pictures_that_could_not_be_stored_are_no_jobs_of_the_batch(service: Any, jpeg: bytes) -> None:
+    service.objects.failures["put"] = [ObjectStoreUnavailable()]
+    items = service.post_form([("image", f"{number}.jpg", jpeg) for number in range(3)]).json["items"]
+    assert batch_of(service, items[2])["jobs"] == 2
+
+
+@pytest.mark.parametrize("word", ["each", "once", "both"])
+def test_what_is_told_of_a_batch_can_be_chosen(service: Any, jpeg: bytes, word: str) -> None:
+    parts = [("image", "a.jpg", jpeg), ("image", "b.jpg", jpeg)]
+    items = service.post_form([*parts, ("batchWebhooks", None, word.encode())]).json["items"]
+    assert {batch_of(service, item)["webhooks"] for item in items} == {word}
+
+
+# ---- ZIPs ----
+
+
+def pack(entries: dict[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def post_zip(service: Any, data: bytes, path: str = "/images", **headers: str) -> Any:
+    return service.request("POST", path, body=data, headers={"Content-Type": "application/zip"} | headers)
+
+
+def test_a_zip_as_the_body_is_a_batch_of_its_files(service: Any, jpeg: bytes, picture: Any) -> None:
+    data = pack({"album/": b"", "album/a.jpg": jpeg, "album/b.png": picture("PNG"), "__MACOSX/._a.jpg": b"x"})
+    result = post_zip(service, data, "/images?width=50")
+    assert result.status_code == 201
+    items = result.json["items"]
+    assert [item["fileName"] for item in items] == ["a.jpg", "b.png"]
+    assert [item["batch"] for item in items] == [
+        {"id": result.json["batchId"], "index": index, "size": 2} for index in range(2)
+    ]
+    assert {(item["options"][0]["width"], item["priority"]) for item in items} == {(50, "bulk")}
+    assert sorted(content for _, content in service.objects.objects.values()) == sorted(
+        [jpeg, picture("PNG")]
+    )
+
+
+def test_a_zip_is_known_by_its_content(service: Any, jpeg: bytes) -> None:
+    data = pack({"a.jpg": jpeg})
+    for content_type in ("application/octet-stream", "image/jpeg", "application/x-zip-compressed", ""):
+        result = post_zip(service, data, **{"Content-Type": content_type})
+        assert (result.status_code, len(result.json["items"])) == (201, 1)
+    assert post_zip(service, jpeg).json["status"] == "pending"
+
+
+def test_a_zip_may_be_a_part_beside_others(service: Any, jpeg: bytes, picture: Any) -> None:
+    data = pack({"b.png": picture("PNG"), "notes.txt": b"notes", "c.jpg": jpeg})
+    result = service.post_form(
+        [("image", "a.jpg", jpeg), ("image", "all.zip", data), ("image", "d.jpg", jpeg)]
+    )
+    assert result.status_code == 207
+    items = result.json["items"]
+    assert [item["fileName"] for item in items] == ["a.jpg", "b.png", "notes.txt", "c.jpg", "d.jpg"]
+    assert items[2]["reason"] == "UnsupportedFormat"
+    assert [item["batch"]["index"] for item in items if "batch" in item] == [0, 1, 3, 4]
+    assert batch_of(service, items[4])["jobs"] == 4
+
+
+def test_a_broken_zip_is_400(service: Any, problem: Any, jpeg: bytes) -> None:
+    broken = pack({"a.jpg": jpeg})[:-20]
+    problem(post_zip(service, broken), 400, "InvalidArchive")
+    problem(post_zip(service, b"no zip"), 400, "InvalidArchive")
+    problem(service.upload(broken, name="all.zip"), 400, "InvalidArchive")
+    both = service.post_form([("image", "a.jpg", jpeg), ("image", "all.zip", broken)])
+    assert both.status_code == 207
+    assert (both.json["items"][1]["fileName"], both.json["items"][1]["reason"]) == (
+        "all.zip",
+        "InvalidArchive",
+    )
+
+
+def test_a_zip_without_pictures_is_a_problem(service: Any, problem: Any) -> None:
+    problem(post_zip(service, pack({})), 400, "MissingImage")
+    document = problem(post_zip(service, pack({"notes.txt": b"notes"})), 415, "UnsupportedFormat")
+    assert [item["fileName"] for item in document["items"]] == ["notes.txt"]
+    assert service.objects.objects == {}
+
+
+def test_a_bomb_is_refused_before_anything_is_stored(make_service: Any, problem: Any, jpeg: bytes) -> None:
+    service = make_service(max_archive_entries=2, max_archive_bytes=2 * len(jpeg))
+    problem(post_zip(service, pack(dict.fromkeys("abc", jpeg))), 413, "ArchiveTooLarge")
+    problem(post_zip(service, pack({"a": jpeg, "b": jpeg + b"x"})), 413, "ArchiveTooLarge")
+    assert service.objects.calls == []
+    assert post_zip(service, pack({"a": jpeg, "b": jpeg})).status_code == 201
+
+
+def test_a_zip_may_be_larger_than_a_picture(make_service: Any, problem: Any, picture: Any) -> None:
+    noise = [picture("PNG", (20 + number, 20)) for number in range(50)]
+    service = make_service(max_upload_bytes=max(len(each) for each in noise))
+    data = pack({f"{number}.png": each for number, each in enumerate(noise)})
+    assert len(data) > max(len(each) for each in noise)
+    assert post_zip(service, data).status_code == 201
+    problem(service.request("POST", "/images", body=noise[-1] + b"more"), 413, "PayloadTooLarge")
+
+
+def test_what_comes_out_of_a_zip_counts_as_uploaded(make_service: Any, problem: Any, picture: Any) -> None:
+    flat = picture("TIFF", (100, 100))
+    data = pack({"a.tiff": flat})
+    assert len(data) < len(flat) / 10
+    service = make_service(rate_limit_upload_bytes=len(flat) - 1)
+    refused = post_zip(service, data)
+    problem(refused, 429, "QuotaExceeded")
+    assert refused.headers["ratelimit"].count("upload-bytes") == 1
+    assert service.objects.objects == {}
+    service = make_service(rate_limit_upload_bytes=len(flat) + 100)
+    taken = post_zip(service, data)
+    assert taken.status_code == 201
+    assert ";r=100;" in taken.headers["ratelimit"]
+
+
+def test_a_zip_sent_again_with_its_key_is_one_batch(service: Any, problem: Any, jpeg: bytes) -> None:
+    key = {"Idempotency-Key": '"album"'}
+    first = post_zip(service, pack({"a.jpg": jpeg, "b.jpg": jpeg}), **key)
+    again = post_zip(service, pack({"a.jpg": jpeg, "b.jpg": jpeg}), **key)
+    assert again.content == first.content
+    assert len(service.store.documents) == 2
+    problem(post_zip(service, pack({"a.jpg": jpeg, "c.jpg": jpeg}), **key), 422, "IdempotencyKeyReused")
+
+
+def unlinked_files() -> int:
+    """How many files this process has open that have no name any more: spools."""
+    links = []
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            links.append(str(link.readlink()))
+        except FileNotFoundError:  # that of the look itself
+            continue
+    return sum("(deleted)" in name for name in links)
+
+
+def test_the_space_of_each_file_is_given_back_before_the_next(service: Any, picture: Any) -> None:
+    """Two at most are on disk: the one that is stored, and the next one, which was looked at."""
+    big = picture("TIFF", (700, 600))
+    assert len(big) > 1 << 20
+    before, seen = unlinked_files(), []
+    put = service.objects.put
+
+    def counting(*args: Any, **options: Any) -> Any:
+        seen.append(unlinked_files() - before)
+        return put(*args, **options)
+
+    service.objects.put = counting
+    assert post_zip(service, pack({f"{number}.tiff": big for number in range(6)})).status_code == 201
+    assert len(seen) == 6
+    assert max(seen) <= 2
+    assert unlinked_files() == before
 
 
 # ---- trouble while storing ----

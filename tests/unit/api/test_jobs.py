@@ -79,6 +79,21 @@ def test_the_filter_is_kept_from_page_to_page(service: Any, jpeg: bytes) -> None
     assert ids(follow(service, first)) == [made[0]]
 
 
+def test_the_jobs_of_a_batch_can_be_asked_for(service: Any, jpeg: bytes) -> None:
+    service.upload(jpeg)
+    batch = service.post_form([("image", f"{number}.jpg", jpeg) for number in range(3)]).json
+    service.post_form([("image", "x.jpg", jpeg), ("image", "y.jpg", jpeg)])
+    made = [item["id"] for item in batch["items"]]
+    path = f"/jobs?batch={batch['batchId']}"
+    assert ids(service.get(path)) == made[::-1]
+    page = service.get(f"{path}&limit=2")
+    assert ids(page) + ids(follow(service, page)) == made[::-1]
+    service.finish(made[1])
+    assert ids(service.get(f"{path}&status=complete")) == [made[1]]
+    assert ids(service.get(f"{path}&status=pending,failed")) == [made[2], made[0]]
+    assert ids(service.get("/jobs?batch=00000000-0000-7000-8000-0000000fffff")) == []
+
+
 def test_several_statuses_can_be_asked_for(service: Any, jpeg: bytes) -> None:
     pending, complete, failed = (service.upload(jpeg).json["id"] for _ in range(3))
     service.finish(complete)
@@ -98,6 +113,8 @@ def test_a_filter_without_matches_and_a_page_past_the_end_are_empty(service: Any
 @pytest.mark.parametrize(
     "query",
     [
+        "batch=",
+        "batch=No!",
         "limit=0",
         "limit=1001",
         "limit=ten",

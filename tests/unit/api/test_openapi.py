@@ -225,7 +225,6 @@ def test_every_reason_of_a_request_is_said_where_it_may_come_from(document: Docu
         or reason
         in {
             "InvalidSource",
-            "CorruptSource",
             "SourceNotFound",
             "ForbiddenSource",
             "OutputTooLarge",

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from thumbnails_api.options import OPTION_NAMES, merge_fields, parse_options, parse_query
 from thumbnails_api.presets import parse_presets
 from thumbnails_contract.errors import InvalidOption
-from thumbnails_contract.spec import DEFAULT_OUTPUTS, Fit, Format, Metadata, Position, Priority, Webhook
+from thumbnails_contract.spec import (
+    DEFAULT_OUTPUTS,
+    BatchWebhooks,
+    Fit,
+    Format,
+    Metadata,
+    Position,
+    Priority,
+    Webhook,
+)
 
 
 def options(**fields: str) -> Any:
@@ -18,7 +27,8 @@ def options(**fields: str) -> Any:
 
 def test_the_default_is_100_by_100_covered_in_the_original_s_format() -> None:
     assert options().outputs == DEFAULT_OUTPUTS
-    assert options().priority is Priority.INTERACTIVE
+    assert options().priority is None
+    assert options().batch_webhooks is BatchWebhooks.BOTH
     assert options().webhook is None
     assert options().ttl_seconds_after_finished is None
 

@@ -9,8 +9,20 @@ import pytest
 
 from thumbnails_contract import names, spec, status
 from thumbnails_contract.errors import error_classes
-from thumbnails_contract.spec import Batch, Fit, Format, Metadata, Output, Position, Priority, Spec, Webhook
+from thumbnails_contract.spec import (
+    Batch,
+    BatchWebhooks,
+    Fit,
+    Format,
+    Metadata,
+    Output,
+    Position,
+    Priority,
+    Spec,
+    Webhook,
+)
 from thumbnails_contract.status import (
+    BatchFacts,
     Condition,
     ConditionType,
     DeliveryFacts,
@@ -28,7 +40,7 @@ FULL_SPEC = Spec(
     object_key="sources/ns/a.jpg",
     account="acme",
     outputs=(Output(name="x", width=1, height=2, background="#000000", quality=80),),
-    batch=Batch("b", 0, 1),
+    batch=Batch("b", 0, 1, 1, BatchWebhooks.ONCE),
     webhook=Webhook("https://example.com/", "secret"),
     ttl_seconds_after_finished=60,
 )
@@ -43,6 +55,7 @@ FULL_STATUS = Status(
     completion_time=NOW,
     error=ErrorFacts("CorruptSource", "it is damaged"),
     webhook=DeliveryFacts(1, NOW),
+    batch=BatchFacts(1, 2, 3, NOW, DeliveryFacts(1, NOW)),
 )
 
 
@@ -83,8 +96,9 @@ def test_every_field_of_the_status_is_in_both(schema: dict[str, Any]) -> None:
     assert set(manifest) == set(properties(schema, "status"))
     for name in ("conditions", "outputs"):
         assert set(manifest[name][0]) == set(properties(schema, "status", name))
-    for name in ("source", "error", "webhook"):
+    for name in ("source", "error", "webhook", "batch"):
         assert set(manifest[name]) == set(properties(schema, "status", name))
+    assert set(manifest["batch"]["webhook"]) == set(properties(schema, "status", "batch", "webhook"))
     assert Status.parse(manifest) == FULL_STATUS
 
 
@@ -95,6 +109,7 @@ def test_every_field_of_the_status_is_in_both(schema: dict[str, Any]) -> None:
         (Position, ("spec", "outputs", "position")),
         (Metadata, ("spec", "outputs", "metadata")),
         (Priority, ("spec", "priority")),
+        (BatchWebhooks, ("spec", "batch", "webhooks")),
         (Phase, ("status", "phase")),
     ],
 )

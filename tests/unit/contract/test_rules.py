@@ -49,7 +49,9 @@ specs = st.builds(
     object_key=st.sampled_from(["sources/ns/a", "sources/ns/b"]),
     account=st.sampled_from(["default", "acme"]),
     outputs=st.lists(outputs, min_size=1, max_size=2, unique_by=lambda output: output.name).map(tuple),
-    batch=optional(st.builds(Batch, st.just("b"), st.integers(0, 2), st.integers(1, 2))),
+    batch=optional(
+        st.builds(Batch, st.just("b"), st.integers(0, 2), st.integers(1, 2), optional(st.integers(1, 3)))
+    ),
     webhook=optional(st.builds(Webhook, st.sampled_from(["https://a/", "https://b/"]))),
     priority=st.sampled_from(Priority),
     suspend=st.booleans(),
@@ -146,6 +148,8 @@ def test_new_documents() -> None:
         ("spec.outputs[1]", "at least one of width and height is needed"),
         ("spec.batch", "index must be less than size"),
     ]
+    batch = {"index": 0, "size": 1, "jobs": 2}
+    assert [item.message for item in violations(document(batch=batch))] == ["jobs must not be more than size"]
 
 
 def test_the_order_of_a_map_list_does_not_matter() -> None:
