@@ -86,11 +86,19 @@ e2e: ## run the end-to-end tests on the cluster of KUBECONFIG, or on that of `ma
 	@./hack/venv.sh dev
 	@./hack/e2e.sh $(ARGS)
 
+.PHONY: chart
+chart: ## check the chart with helm, kubeconform and promtool, which are built first (a few minutes, once)
+	@./hack/venv.sh dev
+	@$(BIN)/python -m hack.chart
+	@THUMBNAILS_CHART_TOOLS=required $(BIN)/python -m pytest -n $(TEST_JOBS) tests/chart $(ARGS)
+
 .PHONY: docs
-docs: ## write docs/errors.md, docs/formats.md and docs/metrics.md anew
+docs: ## write the made pages of docs/ and the chart's README and dashboard anew
 	@./hack/venv.sh dev
 	@$(BIN)/python hack/docs.py
 	@$(BIN)/python -m hack.metrics_page
+	@$(BIN)/python -m hack.chart.values
+	@$(BIN)/python -m hack.chart.dashboard
 	@$(BIN)/python -m hack.formats
 
 .PHONY: lock

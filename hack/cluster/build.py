@@ -33,6 +33,7 @@ class Recipe:
     packages: tuple[str, ...]
     linker_flags: tuple[str, ...]
     name: str
+    tags: str = _TAGS
     licence_of: str | None = None
 
     @property
@@ -72,10 +73,20 @@ def minio_recipe() -> Recipe:
     return replace(_recipe("minio", module, module.tools, []), licence_of=pins.MINIO)
 
 
-def _recipe(title: str, module: pins.GoModule, packages: tuple[str, ...], flags: list[str]) -> Recipe:
+def tool_recipe(title: str, folder: Path, *, tags: str = "") -> Recipe:
+    """The commands that a Go module of this project names with `tool`."""
+    module = pins.read_go_module(folder)
+    return _recipe(title, module, module.tools, [], tags=tags)
+
+
+def _recipe(
+    title: str, module: pins.GoModule, packages: tuple[str, ...], flags: list[str], *, tags: str = _TAGS
+) -> Recipe:
     linker_flags = ("-s", "-w", *flags)
-    name = f"{title}-{pins.fingerprint(module.folder, (_TAGS, *packages, *linker_flags, os.uname().machine))}"
-    return Recipe(title=title, module=module, packages=packages, linker_flags=linker_flags, name=name)
+    name = f"{title}-{pins.fingerprint(module.folder, (tags, *packages, *linker_flags, os.uname().machine))}"
+    return Recipe(
+        title=title, module=module, packages=packages, linker_flags=linker_flags, name=name, tags=tags
+    )
 
 
 def is_built(recipe: Recipe, cache: Path) -> bool:
@@ -116,7 +127,7 @@ def _go_build(
         "GOFLAGS": "-mod=readonly",
     }
     command: list[str | Path] = [
-        go, "build", "-v", "-trimpath", "-buildvcs=false", "-tags", _TAGS,
+        go, "build", "-v", "-trimpath", "-buildvcs=false", "-tags", recipe.tags,
         "-ldflags", " ".join(recipe.linker_flags), "-o", f"{target}/", *recipe.packages,
     ]  # fmt: skip
     log = target.with_suffix(".log")

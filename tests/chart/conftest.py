@@ -8,10 +8,12 @@ import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import yaml
+from hack.chart import schemas, tools
+from hack.cluster.layout import layout_from_environment
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "thumbnails"
@@ -63,11 +65,26 @@ def find_helm() -> str | None:
     return next(iter(found), None) or shutil.which("helm")
 
 
+def missing(what: str, maker: str) -> NoReturn:
+    """Skips the test, unless `make chart` said that everything is there."""
+    if os.environ.get("THUMBNAILS_CHART_TOOLS") == "required":
+        pytest.fail(f"there is no {what}: `{maker}` makes it")
+    pytest.skip(f"there is no {what}: `{maker}` makes it")
+
+
+def tool(name: str) -> Path:
+    """A program that `make chart` builds."""
+    found = tools.built(layout_from_environment(os.environ).cache).get(name)
+    if found is None:
+        missing(name, "make chart")
+    return found
+
+
 @pytest.fixture(scope="session")
 def helm(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     program = find_helm()
     if program is None:
-        pytest.skip("there is no helm: `make cluster` builds one")
+        missing("helm", "make cluster")
     home = tmp_path_factory.mktemp("helm")
     # No cluster is asked, whichever one the machine knows.
     environment = {
@@ -112,3 +129,55 @@ def render(helm: Callable[..., str]) -> Render:
         return copy.deepcopy(known[key])
 
     return rendered
+
+
+@pytest.fixture(scope="session")
+def invalid() -> Callable[[str], list[str]]:
+    """`invalid(text)`: what kubeconform finds wrong with manifests, a line for each."""
+    program = tool("kubeconform")
+    folder = schemas.folder_of(layout_from_environment(os.environ).cache)
+    if not folder.is_dir():
+        missing("schema of Kubernetes", "make chart")
+
+    def check(text: str) -> list[str]:
+        location = f"{folder}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
+        done = subprocess.run(
+            [program, "-strict", "-output", "json", "-schema-location", location, "-"],
+            input=text,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode in (0, 1) and done.stdout, done.stderr
+        return [
+            f"{found['kind']} {found['name']}: {found['msg']}"
+            for found in json.loads(done.stdout)["resources"]
+        ]
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def promtool() -> Callable[..., str]:
+    """`promtool("test", "rules", path)`: its output; an AssertionError with it when it finds something."""
+    program = tool("promtool")
+
+    def run(*arguments: str | Path) -> str:
+        done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, check=False)
+        said = done.stdout + done.stderr
+        assert done.returncode == 0, said
+        return said
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def notes(helm: Callable[..., str]) -> Callable[[str], str]:
+    """`notes(values_file)`: what `helm install` says in the end."""
+
+    def said(values: str) -> str:
+        path = CHART / "ci" / values
+        text = helm("install", RELEASE, CHART, "--namespace", NAMESPACE, "--dry-run=client", "--values", path)
+        return text.partition("\nNOTES:\n")[2]
+
+    return said

@@ -1,6 +1,6 @@
 {{/* What all names begin with: the release's name, short enough for what follows. */}}
 {{- define "thumbnails.prefix" -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | default .Release.Name | trunc 40 | trimSuffix "-" -}}
 {{- end }}
 
 {{/* Names of resources that have no namespace hold the release's. */}}
@@ -22,6 +22,9 @@ app.kubernetes.io/component: {{ index . 1 }}
 app.kubernetes.io/version: {{ $.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ $.Release.Service }}
 helm.sh/chart: {{ $.Chart.Name }}-{{ $.Chart.Version }}
+{{- with $.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{/* The reference of a component's image: (list $ .Values.api.image). */}}
@@ -50,17 +53,18 @@ imagePullSecrets:
 {{- .Values.namespaces | default (list .Release.Namespace) | sortAlpha | uniq | toJson -}}
 {{- end }}
 
-{{/* Security contexts that the Pod Security Standard "restricted" asks for, and a root that is read-only. */}}
+{{/* What of the pods' security context is said: null takes a default away. */}}
 {{- define "thumbnails.podSecurityContext" -}}
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
-fsGroupChangePolicy: OnRootMismatch
-seccompProfile:
-  type: RuntimeDefault
+{{- $said := dict }}
+{{- range $name, $value := .Values.podSecurityContext }}
+{{- if not (kindIs "invalid" $value) }}
+{{- $_ := set $said $name $value }}
+{{- end }}
+{{- end }}
+{{- toYaml $said }}
 {{- end }}
 
+{{/* What the Pod Security Standard "restricted" asks of containers, and a root that is read-only. */}}
 {{- define "thumbnails.securityContext" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
@@ -81,10 +85,15 @@ capabilities:
 {{- end }}
 {{- end }}
 
-{{/* Replicas of a component on different nodes and zones, where there are some: (list $ "api"). */}}
+{{/* Replicas of a component on different nodes and zones, where there are some, unless its values say otherwise:
+     (list $ "api"). */}}
 {{- define "thumbnails.spread" -}}
 {{- $scope := . -}}
+{{- $said := index (index . 0).Values (index . 1) "topologySpreadConstraints" -}}
 topologySpreadConstraints:
+  {{- if $said }}
+  {{- toYaml $said | nindent 2 }}
+  {{- else }}
   {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
   - maxSkew: 1
     topologyKey: {{ . }}
@@ -93,6 +102,48 @@ topologySpreadConstraints:
       matchLabels: {{- include "thumbnails.selectorLabels" $scope | nindent 8 }}
     matchLabelKeys: [pod-template-hash]
   {{- end }}
+  {{- end }}
+{{- end }}
+
+{{/* The name of a component's ServiceAccount: (list $ "api"). */}}
+{{- define "thumbnails.serviceAccount" -}}
+{{- (index (index . 0).Values (index . 1)).serviceAccount.name | default (printf "%s-%s" (include "thumbnails.prefix" (index . 0)) (index . 1)) -}}
+{{- end }}
+
+{{/* A component's ServiceAccount: (list $ "api"). */}}
+{{- define "thumbnails.ownServiceAccount" -}}
+{{- $ := index . 0 -}}
+{{- $values := (index $.Values (index . 1)).serviceAccount -}}
+{{- if $values.create -}}
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: {{ include "thumbnails.serviceAccount" . }}
+  namespace: {{ $.Release.Namespace }}
+  labels: {{- include "thumbnails.labels" . | nindent 4 }}
+  {{- with $values.annotations }}
+  annotations: {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* A component's PodDisruptionBudget: (list $ "api" pods). With a single pod it would only hold up drains. */}}
+{{- define "thumbnails.podDisruptionBudget" -}}
+{{- $ := index . 0 -}}
+{{- $values := (index $.Values (index . 1)).podDisruptionBudget -}}
+{{- if and $values.enabled (gt (int (index . 2)) 1) -}}
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  name: {{ include "thumbnails.prefix" $ }}-{{ index . 1 }}
+  namespace: {{ $.Release.Namespace }}
+  labels: {{- include "thumbnails.labels" . | nindent 4 }}
+spec:
+  maxUnavailable: {{ $values.maxUnavailable }}
+  unhealthyPodEvictionPolicy: AlwaysAllow
+  selector:
+    matchLabels: {{- include "thumbnails.selectorLabels" . | nindent 6 }}
+{{- end }}
 {{- end }}
 
 {{/* Names of the service that it is known by in other namespaces, too. One dot is looked up soonest. */}}
@@ -126,11 +177,13 @@ http://{{ include "thumbnails.prefix" . }}-minio.{{ .Release.Namespace }}:9000
 {{- .Values.links.existingSecret | default (printf "%s-links" (include "thumbnails.prefix" .)) -}}
 {{- end }}
 
-{{/* The data of a Secret that the chart makes: what is there already, or else new: (list $ name new).
-     `helm template` sees no cluster and makes new ones each time: who renders so (GitOps) sets existingSecret. */}}
+{{/* The data of a Secret that the chart makes: what is there already, or else new: (list $ name new). Who renders
+     without a cluster (GitOps) makes new ones each time, and the API server refuses to have them written over
+     those that are there: they are immutable. Such people set existingSecret. */}}
 {{- define "thumbnails.keptData" -}}
 {{- $ := index . 0 -}}
 {{- $there := lookup "v1" "Secret" $.Release.Namespace (index . 1) -}}
+immutable: true
 data:
 {{- range $entry, $new := index . 2 }}
   {{ $entry }}: {{ index ($there.data | default dict) $entry | default ($new | b64enc) }}
@@ -231,7 +284,7 @@ roleRef:
   name: {{ index . 2 }}
 subjects:
   - kind: ServiceAccount
-    name: {{ include "thumbnails.prefix" $ }}-{{ index . 1 }}
+    name: {{ include "thumbnails.serviceAccount" (list $ (index . 1)) }}
     namespace: {{ $.Release.Namespace }}
 {{- end }}
 
