@@ -1,4 +1,10 @@
-"""`python -m thumbnails_worker`: reads the settings, forks the nursery, and runs the supervisor."""
+"""`python -m thumbnails_worker`: reads the settings, forks the nursery, and runs the supervisor.
+
+A start is mostly imports, so this is where they are put in order. First what both processes need: messages
+and the contract. After the fork they load in parallel what each needs alone: the nursery Pillow, its plugins
+and the render steps (`nursery._serve`); the supervisor logs, threads and HTTP, which is that of the standard
+library (docs/decisions/0012). Late, on first use: certificates for TLS (`connections._tls`).
+"""
 
 import os
 import signal

@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 from typing import Final
 
-import urllib3
-from urllib3.exceptions import HTTPError
-
 from thumbnails_contract.wire import SILENCE_SECONDS, WORK_PATH, WorkAnswer, WorkRequest
+
+from .connections import Connections, HttpFailure, Patience
 
 _CONNECT_SECONDS: Final = 2.0
 _OK: Final = 200
@@ -24,31 +23,28 @@ class Exchange:
         self._url = url.rstrip("/") + WORK_PATH
         self._token_file = Path(token_file) if token_file else None
         self._silence_seconds = silence_seconds
-        self._pool = urllib3.PoolManager(
-            num_pools=1, maxsize=2, retries=False, headers={"Content-Type": "application/json"}
-        )
+        self._connections = Connections()
 
     def send(self, request: WorkRequest, timeout_seconds: float) -> WorkAnswer:
         """One request. Raises ExchangeUnavailable, also once nothing is heard for a while (wire.py)."""
-        headers = dict(self._pool.headers)
-        silence_seconds = min(timeout_seconds, self._silence_seconds)
+        patience = Patience(_CONNECT_SECONDS, min(timeout_seconds, self._silence_seconds))
+        headers = {"Content-Type": "application/json"}
         try:
             if self._token_file is not None:  # read each time: Kubernetes replaces it before it expires
                 headers["Authorization"] = f"Bearer {self._token_file.read_text('utf-8').strip()}"
             body = json.dumps(request.to_wire(), separators=(",", ":")).encode()
-            answer = self._pool.request(
-                "POST",
-                self._url,
-                body=body,
-                headers=headers,
-                timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=silence_seconds),
-                redirect=False,
-            )
-            if answer.status != _OK:
-                raise ExchangeUnavailable(f"status {answer.status}")
-            return WorkAnswer.parse(json.loads(answer.data))
-        except (HTTPError, OSError) as error:
-            self._pool.clear()  # connections that wait to be used again lead to the same operator
+            with self._connections.request("POST", self._url, patience, headers, body) as answer:
+                if answer.status != _OK:
+                    raise ExchangeUnavailable(f"status {answer.status}")
+                return WorkAnswer.parse(json.loads(answer.read()))
+        except HttpFailure as error:
+            self._connections.clear()  # those that wait to be used again lead to the same operator
+            raise ExchangeUnavailable(str(error)) from error
+        except OSError as error:
             raise ExchangeUnavailable(type(error).__name__) from error
         except (ValueError, KeyError, TypeError) as error:
             raise ExchangeUnavailable("an answer that cannot be read") from error
+
+    def close(self) -> None:
+        """Close the connections that nobody uses."""
+        self._connections.clear()

@@ -67,18 +67,27 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class RenderReply:
-    """How rendering ended: `pictures`, or an `error`. `detail` is for the log only."""
+    """How rendering ended: `pictures`, or an `error`. `detail` is for the log only.
+
+    `waited_seconds`: from the renderer's reply before to this request.
+    """
 
     source: SourceFacts | None = None
     pictures: tuple[Picture, ...] = ()
     error: ErrorFacts | None = None
     retry: bool = False
     seconds: float = 0.0
+    waited_seconds: float = 0.0
     detail: str = ""
 
     def to_bytes(self) -> bytes:
         """The datagram."""
-        data: dict[str, Any] = {"retry": self.retry, "seconds": self.seconds, "detail": self.detail}
+        data: dict[str, Any] = {
+            "retry": self.retry,
+            "seconds": self.seconds,
+            "waitedSeconds": self.waited_seconds,
+            "detail": self.detail,
+        }
         if self.source is not None:
             data["source"] = self.source.to_manifest()
         if self.error is not None:
@@ -103,6 +112,7 @@ class RenderReply:
                 error=ErrorFacts(_text(error[0]), _text(error[1])) if error is not None else None,
                 retry=bool(fields["retry"]),
                 seconds=_seconds(fields["seconds"]),
+                waited_seconds=_seconds(fields["waitedSeconds"]),
                 detail=_text(fields["detail"]),
             )
         except (AttributeError, KeyError, TypeError, RecursionError) as error:

@@ -1,10 +1,10 @@
-"""Builds the body of a presigned POST (RFC 7578, and S3's rule that `file` comes last)."""
+"""Builds the form of a presigned POST (RFC 7578, and S3's rule that `file` comes last)."""
 
 from collections.abc import Mapping
 
 
-def form_body(fields: Mapping[str, str], file: bytes, boundary: str) -> bytes:
-    """The body of a form with these fields and then the file.
+def form_around(fields: Mapping[str, str], boundary: str) -> tuple[bytes, bytes]:
+    """What stands before and behind the file in a form with these fields and then the file.
 
     Names are those of a policy and of the contract: ASCII without quotes. `boundary` must not occur
     in the file: 16 random bytes do not.
@@ -18,6 +18,4 @@ def form_body(fields: Mapping[str, str], file: bytes, boundary: str) -> bytes:
         'Content-Disposition: form-data; name="file"; filename="thumbnail"\r\n'
         f"Content-Type: {fields.get('Content-Type', 'application/octet-stream')}\r\n\r\n".encode()
     )
-    parts.append(file)
-    parts.append(f"\r\n--{boundary}--\r\n".encode())
-    return b"".join(parts)
+    return b"".join(parts), f"\r\n--{boundary}--\r\n".encode()

@@ -18,12 +18,12 @@ class Occupation:
     busy_seconds: float = 0.0
     waited_seconds: float = 0.0
 
-    def add(self, previous_end: float | None, begin: float, end: float) -> None:
-        """A picture rendered from `begin` to `end`; `previous_end`: of the same renderer's one before."""
+    def add(self, busy_seconds: float, waited_seconds: float) -> None:
+        """A picture, and how long its renderer had waited for it: none for its first one."""
         self.pictures += 1
-        self.busy_seconds += end - begin
-        if previous_end is not None and begin - previous_end <= _PAUSE_SECONDS:
-            self.waited_seconds += begin - previous_end
+        self.busy_seconds += busy_seconds
+        if waited_seconds <= _PAUSE_SECONDS:
+            self.waited_seconds += waited_seconds
 
     @property
     def waiting_share(self) -> float:

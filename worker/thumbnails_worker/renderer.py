@@ -10,6 +10,7 @@ import resource
 import socket
 import time
 import warnings
+from dataclasses import replace
 from typing import BinaryIO, Final
 
 from thumbnails_contract.errors import OutOfMemory, RenderError, ThumbnailsError
@@ -48,13 +49,16 @@ def serve(connection: socket.socket, at_rest_bytes: int) -> None:
 
     `at_rest_bytes`: what this process has allocated without any picture.
     """
+    replied = None
     while True:
         data, descriptors = _receive(connection)
         if not data:
             return
+        waited_seconds = 0.0 if replied is None else time.monotonic() - replied
         request = RenderRequest.from_bytes(data)
         _limit(request)
         reply, encoded = _answer(request, descriptors[0], request.memory_bytes - at_rest_bytes)
+        reply = replace(reply, waited_seconds=waited_seconds)
         files = []
         while encoded:  # none is kept twice
             files.append(_to_file(encoded.pop(0).data))
@@ -63,6 +67,7 @@ def serve(connection: socket.socket, at_rest_bytes: int) -> None:
         finally:
             for file in files:
                 os.close(file)
+        replied = time.monotonic()
 
 
 def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:

@@ -1,16 +1,12 @@
 """Gets originals and puts thumbnails by presigned URLs, for the supervisor.
 
-URLs are secrets: none is logged, and no exception text of urllib3 (which holds them) leaves here.
+URLs are secrets: none is logged.
 """
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Final, TypeVar
-
-import urllib3
-from urllib3.exceptions import HTTPError
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from thumbnails_contract.errors import (
     ObjectStoreUnavailable,
@@ -21,12 +17,15 @@ from thumbnails_contract.errors import (
 from thumbnails_contract.wire import Upload
 
 from .backoff import delays
-from .multipart import form_body
+from .connections import Connections, HttpFailure, Patience
+from .multipart import form_around
+
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
 
 _T = TypeVar("_T")
 
-_CONNECT_SECONDS: Final = 5.0
-_READ_SECONDS: Final = 15.0
+_PATIENCE: Final = Patience(connect_seconds=5.0, read_seconds=15.0)
 _CHUNK_BYTES: Final = 256 * 1024
 _FIRST_DELAY_SECONDS, _LONGEST_DELAY_SECONDS, _BOUND_SECONDS = 0.1, 4.0, 30.0
 
@@ -43,10 +42,9 @@ class _Hiccup(Exception):
 class Store:
     """The client; safe to be used by many threads."""
 
-    def __init__(self, connections: int, give_up: Callable[[], bool]) -> None:
+    def __init__(self, give_up: Callable[[], bool]) -> None:
         """`give_up` says when waiting for the store makes no sense any more."""
-        self._pool = urllib3.PoolManager(num_pools=4, maxsize=connections, retries=False)
-        self._timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS)
+        self._connections = Connections()
         self._give_up = give_up
 
     def get(self, url: str, most_bytes: int, most_seconds: float) -> tuple[int, int]:
@@ -56,56 +54,51 @@ class Store:
         """
         return self._again(lambda: self._get(url, most_bytes, time.monotonic() + most_seconds))
 
-    def put(self, upload: Upload, fields: Mapping[str, str], data: bytes) -> str:
+    def put(self, upload: Upload, fields: Mapping[str, str], file: int, size: int) -> str:
         """Write one thumbnail with the policy's fields and these; gives its ETag without quotes.
 
-        Raises RenderError when the store refuses it for good, or ObjectStoreUnavailable.
+        `file` is a descriptor of its `size` bytes. Raises RenderError when the store refuses it for good, or
+        ObjectStoreUnavailable.
         """
         boundary = os.urandom(16).hex()
-        body = form_body({**upload.fields, **fields}, data, boundary)
+        head, tail = form_around({**upload.fields, **fields}, boundary)
+        body = bytearray(len(head) + size + len(tail))
+        body[: len(head)], body[len(head) + size :] = head, tail
+        with memoryview(body) as view:
+            os.preadv(file, [view[len(head) : len(head) + size]], 0)
         headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
         return self._again(lambda: self._put(upload.url, headers, body))
 
     def _get(self, url: str, most_bytes: int, deadline: float) -> tuple[int, int]:
-        with _hiccups():
-            answer = self._pool.request(
-                "GET", url, timeout=self._timeout, preload_content=False, decode_content=False, redirect=False
-            )
-            try:
-                _check_get(answer, most_bytes)
-                taken = _receive(answer, most_bytes, deadline)
-            except BaseException:
-                answer.close()  # what is still to come is not wanted
-                raise
-            answer.release_conn()
-            return taken
+        with self._connections.request("GET", url, _PATIENCE, {}) as answer:
+            _check_get(answer, most_bytes)
+            return _receive(answer, most_bytes, deadline)
 
-    def _put(self, url: str, headers: Mapping[str, str], body: bytes) -> str:
-        with _hiccups():
-            answer = self._pool.request(
-                "POST", url, body=body, headers=headers, timeout=self._timeout, redirect=False
-            )
-        if answer.status in _WRITTEN:
-            return answer.headers.get("ETag", "").strip('"')
-        if answer.status in _TRY_AGAIN:
+    def _put(self, url: str, headers: Mapping[str, str], body: bytearray) -> str:
+        with self._connections.request("POST", url, _PATIENCE, headers, body) as answer:
+            answer.read()
+            status, etag = answer.status, answer.headers.get("ETag", "")
+        if status in _WRITTEN:
+            return etag.strip('"')
+        if status in _TRY_AGAIN:
             raise _Hiccup
-        if answer.status == _FORBIDDEN:
+        if status == _FORBIDDEN:
             raise _away()
-        raise RenderError(f"The object store refused the thumbnail (status {answer.status}).")
+        raise RenderError(f"The object store refused the thumbnail (status {status}).")
 
     def _again(self, attempt: Callable[[], _T]) -> _T:
         begun = time.monotonic()
         for delay in delays(_FIRST_DELAY_SECONDS, _LONGEST_DELAY_SECONDS, _BOUND_SECONDS):
             try:
                 return attempt()
-            except _Hiccup:
+            except (_Hiccup, HttpFailure):
                 if self._give_up() or time.monotonic() + delay - begun > _BOUND_SECONDS:
                     break
                 time.sleep(delay)
         raise _away()
 
 
-def _check_get(answer: urllib3.BaseHTTPResponse, most_bytes: int) -> None:
+def _check_get(answer: "HTTPResponse", most_bytes: int) -> None:
     if answer.status == _NOT_FOUND:
         raise SourceNotFound
     if answer.status == _FORBIDDEN:
@@ -117,17 +110,18 @@ def _check_get(answer: urllib3.BaseHTTPResponse, most_bytes: int) -> None:
         raise _too_large(int(length), most_bytes)
 
 
-def _receive(answer: urllib3.BaseHTTPResponse, most_bytes: int, deadline: float) -> tuple[int, int]:
-    """The body in a descriptor of memory. urllib3 itself checks that all of Content-Length came."""
+def _receive(answer: "HTTPResponse", most_bytes: int, deadline: float) -> tuple[int, int]:
+    """The body in a descriptor of memory."""
     descriptor = os.memfd_create("original", os.MFD_CLOEXEC)
     try:
         received = 0
-        while chunk := answer.read(_CHUNK_BYTES):
+        while chunk := answer.read1(_CHUNK_BYTES):
             received += len(chunk)
             _check_progress(received, most_bytes, deadline)
             view = memoryview(chunk)
             while view:
                 view = view[os.write(descriptor, view) :]
+        _check_end(answer)
     except BaseException:
         os.close(descriptor)
         raise
@@ -141,12 +135,9 @@ def _check_progress(received: int, most_bytes: int, deadline: float) -> None:
         raise _Hiccup
 
 
-@contextmanager
-def _hiccups() -> Iterator[None]:
-    try:
-        yield
-    except (HTTPError, OSError) as error:
-        raise _Hiccup from error
+def _check_end(answer: "HTTPResponse") -> None:
+    if answer.length:  # so much of Content-Length did not come
+        raise _Hiccup
 
 
 def _too_large(size_bytes: int, most_bytes: int) -> SourceTooLarge:

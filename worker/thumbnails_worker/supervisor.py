@@ -1,6 +1,9 @@
 """Runs a worker: takes items, fetches, has them rendered, stores, and reports, each in threads of its own.
 
-    poll ──items──▶ fetch ──originals──▶ render (one thread a renderer) ──▶ store ──results──▶ poll, deliver
+    poll ──items──▶ fetch ──originals──▶ feed ──▶ renderer ──▶ collect ──▶ store ──results──▶ poll, deliver
+
+A renderer has its next original in its socket before it is done with the one before: between two pictures it
+waits for nobody.
 
 One lock guards all state; no thread holds it while it does I/O.
 """
@@ -14,8 +17,8 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -69,12 +72,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Seat:
-    """One place to render: a renderer, whom it has served, and what it has in hand."""
+    """One place to render: a renderer, whom it has served, and what was sent to it: the first is rendered."""
 
-    renderer: Renderer | None = None
+    renderer: Renderer
+    # Held while something is sent to the renderer, or it is replaced; taken before the supervisor's lock.
+    changing: threading.Lock = field(default_factory=threading.Lock)
     owner: tuple[str, str] | None = None
-    held: Held | None = None
-    last_end: float | None = None  # of its latest picture
+    in_hand: deque[Held] = field(default_factory=deque)
     killed_for: outcome.KilledFor | None = None
 
 
@@ -96,7 +100,7 @@ class Supervisor:
         self._settings = settings
         self._nursery = nursery
         self._exchange = Exchange(settings.exchange_url, settings.exchange_token_file)
-        self._store = Store(2 * threads, give_up=lambda: self._leaving)
+        self._store = Store(give_up=lambda: self._leaving)
         self._threads = threads
         self._state = threading.Condition()
         # Everything below is guarded by _state, but for the queues, which guard themselves.
@@ -104,7 +108,9 @@ class Supervisor:
         self._to_fetch: queue.SimpleQueue[Held] = queue.SimpleQueue()
         self._ready: deque[Held] = deque()
         self._to_store: queue.SimpleQueue[_Made] = queue.SimpleQueue()
-        self._seats = [_Seat() for _ in range(settings.renderers)]
+        self._seats: list[_Seat] = []
+        # With several renderers, what waits goes to the one that is free first.
+        self._most_in_hand = 2 if settings.renderers == 1 else 1
         self._occupation = Occupation()
         self._begun = time.monotonic()
         self._answered = self._begun
@@ -135,8 +141,7 @@ class Supervisor:
     def _run(self) -> int:
         self._start("poll", self._poll)
         self._start("deliver", self._deliver)
-        for seat in self._seats:
-            self._start("render", partial(self._render, seat))
+        self._start("seat", self._take_seats)
         for _ in range(self._threads):
             self._start("fetch", self._fetch)
             self._start("store", self._put)
@@ -195,9 +200,9 @@ class Supervisor:
                 lambda: not self._holdings.at(Stage.RENDERING, Stage.STORING), _FINISH_SECONDS
             )
             for seat in self._seats:
-                if seat.held is not None:
+                if seat.in_hand:
                     seat.killed_for = outcome.KilledFor.DRAIN
-            self._give_back(Stage.RENDERING, Stage.STORING)
+            self._give_back(Stage.READY, Stage.RENDERING, Stage.STORING)
             self._state.notify_all()
             delivered = self._state.wait_for(lambda: not self._holdings.leases(), _DELIVER_SECONDS)
             if not delivered:
@@ -301,8 +306,7 @@ class Supervisor:
             if self._holdings.drop(lease) is not None:
                 _log.debug("dropped", extra={"lease": lease})
         for seat in self._seats:
-            if seat.held is not None and not self._holdings.holds(seat.held):
-                self._kill(seat)
+            self._kill_for_nobody(seat)
 
     # ---- originals -------------------------------------------------------------------------
 
@@ -333,83 +337,104 @@ class Supervisor:
 
     # ---- rendering -------------------------------------------------------------------------
 
-    def _render(self, seat: _Seat) -> None:
+    def _take_seats(self) -> None:
+        """Have renderers, as soon as the nursery is ready, and threads that work with them."""
         try:
-            seat.renderer = self._nursery.spawn(self._settings.renderer_bytes)
+            seats = [
+                _Seat(self._nursery.spawn(self._settings.renderer_bytes))
+                for _ in range(self._settings.renderers)
+            ]
+        except NurseryLost:
+            self._lost = True
+            return
+        with self._state:
+            self._seats += seats
+        for seat in seats:
+            self._start("feed", partial(self._feed, seat))
+            self._start("collect", partial(self._collect, seat))
+
+    def _feed(self, seat: _Seat) -> None:
+        """Send originals to a renderer."""
+        try:
             while True:
                 with self._state:
-                    self._state.wait_for(lambda: self._ready)
+                    self._state.wait_for(lambda: self._is_hungry(seat))
                     held = self._ready.popleft()
-                    file = held.source_file
-                    assert file is not None
                     if not self._holdings.holds(held) or held.stage is not Stage.READY:
-                        os.close(file)
+                        _close([held.source_file])
                         continue
                     held.stage = Stage.RENDERING
-                    seat.held = held
-                    self._state.notify_all()
-                self._render_one(seat, held, file)
+                with seat.changing:
+                    if seat.owner not in (None, held.owner):  # nothing is in its hand then
+                        self._replace(seat)
+                    seat.owner = held.owner
+                    with self._state:
+                        seat.in_hand.append(held)
+                        self._state.notify_all()
+                    self._send_one(seat, held)
         except NurseryLost:
-            with self._state:
-                self._lost = True
+            self._lost = True
 
-    def _render_one(self, seat: _Seat, held: Held, file: int) -> None:
-        """Have one item rendered, and pass on what came of it."""
-        begin = time.monotonic()
-        try:
-            if seat.owner not in (None, held.owner):
-                self._replace(seat)
-            seat.owner = held.owner
-            reply, files = self._converse(seat, held, file)
-        finally:
-            os.close(file)
-            end = time.monotonic()
-            with self._state:
-                seat.held = None
-                self._occupation.add(seat.last_end, begin, end)
-                seat.last_end = end
-        lease = held.item.lease
-        if reply is None:
-            death = outcome.explain_death(self._replace(seat), seat.killed_for)
-            seat.killed_for = None
-            if death.error is not None and self._holdings.holds(held):
-                _log.warning("the renderer died", extra=_about(held) | {"reason": death.error.reason})
-            self._finish(held, outcome.ended(lease, death))
-        elif reply.error is not None:
-            _log.info("failed", extra=_about(held) | {"reason": reply.error.reason, "detail": reply.detail})
-            error = error_classes().get(reply.error.reason, RenderError)(reply.error.message)
-            self._finish(held, outcome.failed(lease, error, retry=reply.retry, seconds=reply.seconds))
-            if reply.error.reason == "OutOfMemory":  # its heap is in pieces
-                self._replace(seat)
-        else:
-            assert reply.source is not None
-            pictures = tuple(zip(reply.pictures, files, strict=True))
-            with self._state:
-                if self._holdings.holds(held) and held.stage is Stage.RENDERING:
-                    held.stage = Stage.STORING
-                    self._to_store.put(_Made(held, reply.source, pictures, reply.seconds))
-                    self._state.notify_all()
-                    return
-            _close(files)
+    def _is_hungry(self, seat: _Seat) -> bool:
+        """Whether the next original is for this seat."""
+        if not self._ready:
+            return False
+        if not seat.in_hand:
+            return True
+        following = self._ready[0]
+        return (
+            len(seat.in_hand) < self._most_in_hand
+            and following.owner == seat.owner
+            and following.source_bytes <= _RESERVED_SOURCE_BYTES
+        )
 
-    def _converse(self, seat: _Seat, held: Held, file: int) -> tuple[RenderReply | None, list[int]]:
-        """Send the request and wait for the reply; None: the renderer died, or has to."""
-        renderer = seat.renderer
-        assert renderer is not None
-        item = held.item
+    def _send_one(self, seat: _Seat, held: Held) -> None:
         request = RenderRequest(
-            tuple((output.output, output.format) for output in item.outputs),
-            item.limits,
+            tuple((output.output, output.format) for output in held.item.outputs),
+            held.item.limits,
             self._settings.renderer_bytes - max(0, held.source_bytes - _RESERVED_SOURCE_BYTES),
         )
+        assert held.source_file is not None
+        try:
+            socket.send_fds(seat.renderer.connection, [request.to_bytes()], [held.source_file])
+        except OSError as error:  # `_collect` sees its end as well
+            _log.debug("the renderer's connection broke", extra={"detail": type(error).__name__})
+
+    def _collect(self, seat: _Seat) -> None:
+        """Take what a renderer makes, in the order in which it got it."""
+        try:
+            while True:
+                with self._state:
+                    self._state.wait_for(lambda: seat.in_hand)
+                    held = seat.in_hand[0]
+                    self._kill_for_nobody(seat)
+                reply, files = self._receive(seat, held)
+                if reply is None:
+                    self._bury(seat, held)
+                    continue
+                with self._state:
+                    seat.in_hand.popleft()
+                    self._occupation.add(reply.seconds, reply.waited_seconds)
+                    self._state.notify_all()
+                _close([held.source_file])
+                self._pass_on(held, reply, files)
+                if reply.error is not None and reply.error.reason == "OutOfMemory":  # its heap is in pieces
+                    with seat.changing:
+                        self._replace(seat)
+        except NurseryLost:
+            self._lost = True
+
+    def _receive(self, seat: _Seat, held: Held) -> tuple[RenderReply | None, list[int]]:
+        """Wait for the reply to an item; None: the renderer died, or has to."""
         files: list[int] = []
         try:
-            renderer.connection.settimeout(item.limits.wall_seconds)
-            socket.send_fds(renderer.connection, [request.to_bytes()], [file])
-            data, files, _flags, _address = socket.recv_fds(renderer.connection, MAX_MESSAGE_BYTES, MAX_FILES)
+            seat.renderer.connection.settimeout(held.item.limits.wall_seconds)
+            data, files, _flags, _address = socket.recv_fds(
+                seat.renderer.connection, MAX_MESSAGE_BYTES, MAX_FILES
+            )
             if data:
                 reply = RenderReply.from_bytes(data)
-                _check_reply(reply, len(files), len(item.outputs))
+                _check_reply(reply, len(files), len(held.item.outputs))
                 return reply, files
         except TimeoutError:
             seat.killed_for = outcome.KilledFor.DEADLINE
@@ -420,17 +445,56 @@ class Supervisor:
         _close(files)
         return None, []
 
+    def _bury(self, seat: _Seat, held: Held) -> None:
+        """Put another renderer in the place of one that died, and say what that means for its item."""
+        self._nursery.kill(seat.renderer)  # whoever waits to send something to it need not wait any more
+        with seat.changing:
+            with self._state:
+                seat.in_hand.popleft()
+            death = outcome.explain_death(self._replace(seat), seat.killed_for)
+            seat.killed_for = None
+        _close([held.source_file])
+        if death.error is not None and self._holdings.holds(held):
+            _log.warning("the renderer died", extra=_about(held) | {"reason": death.error.reason})
+        self._finish(held, outcome.ended(held.item.lease, death))
+
+    def _pass_on(self, held: Held, reply: RenderReply, files: list[int]) -> None:
+        """Have thumbnails stored, or report why there are none."""
+        lease = held.item.lease
+        if reply.error is not None:
+            _log.info("failed", extra=_about(held) | {"reason": reply.error.reason, "detail": reply.detail})
+            error = error_classes().get(reply.error.reason, RenderError)(reply.error.message)
+            self._finish(held, outcome.failed(lease, error, retry=reply.retry, seconds=reply.seconds))
+            return
+        assert reply.source is not None
+        pictures = tuple(zip(reply.pictures, files, strict=True))
+        with self._state:
+            if self._holdings.holds(held) and held.stage is Stage.RENDERING:
+                held.stage = Stage.STORING
+                self._to_store.put(_Made(held, reply.source, pictures, reply.seconds))
+                self._state.notify_all()
+                return
+        _close(files)
+
     def _replace(self, seat: _Seat) -> int:
-        """End the seat's renderer and put a new one there; gives the wait status of the old one."""
-        assert seat.renderer is not None
+        """End the seat's renderer and put a new one there; gives the wait status of the old one.
+
+        What is still in its hand waits again, for the new one. The caller holds `seat.changing`.
+        """
         status = self._nursery.reap(seat.renderer)
         seat.renderer = self._nursery.spawn(self._settings.renderer_bytes)
         seat.owner = None
+        with self._state:
+            while seat.in_hand:
+                held = seat.in_hand.pop()
+                held.stage = Stage.READY if held.stage is Stage.RENDERING else held.stage
+                self._ready.appendleft(held)
+            self._state.notify_all()
         return status
 
-    def _kill(self, seat: _Seat) -> None:
-        """Kill the renderer whose item nobody wants; its thread sees that and makes another."""
-        if seat.renderer is not None:
+    def _kill_for_nobody(self, seat: _Seat) -> None:
+        """Kill the renderer of an item that nobody wants; `_collect` sees that and makes another."""
+        if seat.in_hand and not self._holdings.holds(seat.in_hand[0]):
             try:
                 self._nursery.kill(seat.renderer)
             except NurseryLost:
@@ -465,7 +529,6 @@ class Supervisor:
             raise OutputTooLarge(
                 f"Output '{wanted.output.name}' would have {size} bytes; at most {limit} are allowed."
             )
-        data = os.pread(file, size, 0)
         values = {
             "width": str(picture.width),
             "height": str(picture.height),
@@ -474,7 +537,7 @@ class Supervisor:
             "source": json.dumps(made.source.to_manifest(), separators=(",", ":")),
         }
         fields = {f"x-amz-meta-{keys.META_PREFIX}{name}": values[name] for name in keys.META_NAMES}
-        etag = self._store.put(wanted.upload, {"Content-Type": picture.content_type, **fields}, data)
+        etag = self._store.put(wanted.upload, {"Content-Type": picture.content_type, **fields}, file, size)
         return RenderedOutput(
             wanted.object_key,
             picture.width,
@@ -517,6 +580,7 @@ def _about(held: Held) -> dict[str, object]:
     return {"job": f"{held.item.namespace}/{held.item.job_name}", "lease": held.item.lease}
 
 
-def _close(files: list[int]) -> None:
+def _close(files: Iterable[int | None]) -> None:
     for file in files:
-        os.close(file)
+        if file is not None:
+            os.close(file)

@@ -127,6 +127,27 @@ def test_the_death_of_a_renderer_costs_its_picture_only(
     assert eventually(worker.renderers) != [pid]
 
 
+def test_what_a_renderer_has_in_hand_besides_is_not_blamed_for_its_death(
+    operator: Any, start: Start, eventually: Eventually
+) -> None:
+    worker = start()
+    (pid,) = eventually(worker.renderers)
+    os.kill(pid, signal.SIGSTOP)
+    operator.add("victim", picture())
+    operator.wait_for(lambda: operator.fetches)
+    operator.add("next", picture())
+
+    def are_both_in_hand() -> bool:
+        """Then the worker wants one to fetch, and not before."""
+        polls = [request.poll for request in operator.requests if request.poll]
+        return bool(polls and polls[-1].capacity and set(polls[-1].holding) == {"victim", "next"})
+
+    operator.wait_for(are_both_in_hand)
+    os.kill(pid, signal.SIGKILL)
+    assert operator.result("victim").error.reason == "OutOfMemory"
+    assert operator.result("next").outputs
+
+
 def test_too_much_cpu_time_ends_a_picture(operator: Any, start: Start) -> None:
     start()
     operator.add("slow", **slow_item(), limits=Limits(cpu_seconds=1))

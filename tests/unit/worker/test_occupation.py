@@ -8,8 +8,8 @@ from thumbnails_worker.occupation import Occupation
 def test_gaps_between_pictures_are_waiting() -> None:
     done = Occupation()
     assert done.waiting_share == 0
-    done.add(None, 10.0, 10.9)  # the first one waited for nobody
-    done.add(10.9, 11.0, 11.8)
+    done.add(0.9, 0.0)  # the first one waited for nobody
+    done.add(0.8, 0.1)
     assert done.pictures == 2
     assert done.busy_seconds == pytest.approx(1.7)
     assert done.waiting_share == pytest.approx(0.1 / 1.8)
@@ -17,6 +17,6 @@ def test_gaps_between_pictures_are_waiting() -> None:
 
 def test_a_pause_without_work_is_no_waiting() -> None:
     done = Occupation()
-    done.add(None, 0.0, 1.0)
-    done.add(1.0, 61.0, 62.0)
+    done.add(1.0, 0.0)
+    done.add(1.0, 60.0)
     assert done.waiting_share == 0

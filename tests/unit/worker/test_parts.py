@@ -13,7 +13,7 @@ from thumbnails_contract.status import ErrorFacts, SourceFacts
 from thumbnails_contract.wire import Limits
 from thumbnails_worker.backoff import delays
 from thumbnails_worker.messages import Picture, RenderReply, RenderRequest
-from thumbnails_worker.multipart import form_body
+from thumbnails_worker.multipart import form_around
 from thumbnails_worker.render.attention import best_anchor
 from thumbnails_worker.settings import Settings
 
@@ -55,7 +55,8 @@ def test_backoff_doubles_up_to_a_longest_and_a_bound() -> None:
 
 
 def test_a_form_is_one_that_others_can_read() -> None:
-    body = form_body({"key": "a/b", "Content-Type": "image/png"}, b"\r\n--not the end\0", "limit")
+    head, tail = form_around({"key": "a/b", "Content-Type": "image/png"}, "limit")
+    body = head + b"\r\n--not the end\0" + tail
     form = message_from_bytes(b"Content-Type: multipart/form-data; boundary=limit\r\n\r\n" + body)
     parts: Any = form.get_payload()
     read = {
