@@ -18,7 +18,7 @@ def main() -> int:
         for recipe in recipes:
             with progress.step(recipe.title):
                 build.build(recipe, cache, os.environ, progress)
-        with progress.step("Schemas of Kubernetes and of the Prometheus Operator"):
+        with progress.step("Schemas of Kubernetes, the Prometheus Operator and Compose"):
             schemas.make(cache, os.environ, progress)
     except ClusterError as error:
         print(error, file=sys.stderr)

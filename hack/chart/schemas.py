@@ -1,4 +1,4 @@
-"""Makes the schemas that kubeconform checks manifests with, from sources that Go modules pin.
+"""Makes the schemas that kubeconform checks manifests with, from sources that Go modules pin; and Compose's.
 
 Kubernetes' kinds come from the OpenAPI document in its own module, of the version that `make cluster`
 builds; those of the Prometheus Operator from the CustomResourceDefinitions in its module. Both are made
@@ -22,6 +22,9 @@ from hack.cluster.shell import run
 Schema = dict[str, Any]
 PROMETHEUS_OPERATOR = "github.com/prometheus-operator/prometheus-operator"
 PROMETHEUS_OPERATOR_VERSION = "v0.85.0"
+COMPOSE = "github.com/compose-spec/compose-go/v2"
+COMPOSE_VERSION = "v2.16.2"
+COMPOSE_FILE = "compose-spec.json"
 _SWAGGER = Path("api") / "openapi-spec" / "swagger.json"
 _MONITORING = Path("example") / "prometheus-operator-crd"
 _REFERENCE = "#/definitions/"
@@ -57,6 +60,8 @@ def make(cache: Path, environment: Mapping[str, str], progress: Progress) -> Pat
         made.mkdir()
         for name, schema in found.items():
             (made / name).write_text(json.dumps(schema), "utf-8")
+        compose = _module(go, COMPOSE, COMPOSE_VERSION, environment)
+        (made / COMPOSE_FILE).write_bytes((compose / "schema" / COMPOSE_FILE).read_bytes())
         shutil.rmtree(target, ignore_errors=True)
         made.rename(target)
     progress.note(f"{len(found)} kinds")

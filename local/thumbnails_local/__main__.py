@@ -5,8 +5,10 @@ Exit status: 0 after Ctrl-C or SIGTERM, 2 when it cannot start, 1 when a part of
 
 import logging
 import os
+import secrets
 import signal
 import sys
+from datetime import UTC, datetime
 from types import FrameType
 from typing import NoReturn
 
@@ -17,12 +19,14 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)
 
+    from thumbnails_api.keys_store import KeyStoreUnavailable  # noqa: PLC0415 - after the signal handlers
     from thumbnails_contract import logs  # noqa: PLC0415 - after the signal handlers
     from thumbnails_contract.errors import JobStoreUnavailable  # noqa: PLC0415
     from thumbnails_contract.variables import complaints  # noqa: PLC0415
 
     from . import launcher  # noqa: PLC0415
     from .data_folder import open_data_folder  # noqa: PLC0415
+    from .first_key import make_first_key  # noqa: PLC0415
     from .listening import bind  # noqa: PLC0415
     from .secrets import LocalSigningSecrets  # noqa: PLC0415
     from .settings import LocalSettings  # noqa: PLC0415
@@ -37,8 +41,10 @@ def main() -> int:
         folder, lock = open_data_folder(settings.data)
         sockets = bind(settings.host, settings.port)
         LocalSigningSecrets.load(os.environ, folder.webhook_secret)
+        if settings.login:
+            make_first_key(folder, datetime.now(UTC), secrets.choice)
         SqliteJobStore(folder.jobs, durable=False).close()  # made here, and of a version that we know
-    except (StartError, JobStoreUnavailable) as error:
+    except (StartError, JobStoreUnavailable, KeyStoreUnavailable) as error:
         return _complain(str(error), status=2)
     except OSError as error:
         return _complain(f"the data folder cannot be used: {error.strerror}", status=2)

@@ -51,6 +51,11 @@ class DataFolder:
         return self.root / DATA_FOLDER_KEYS
 
     @property
+    def first_key(self) -> Path:
+        """The API key that was made when there was none; whoever has read it may delete it."""
+        return self.root / "first-api-key"
+
+    @property
     def link_secret(self) -> Path:
         """The secrets to sign links with, the newest first, when none is set."""
         return self.root / "link-secret"

@@ -244,7 +244,11 @@ class Launcher:
             if self._settings.environment.get("THUMBNAILS_WEBHOOK_SECRET")
             else self._folder.webhook_secret
         )
-        login = f"A key: THUMBNAILS_DATA={self._folder.root} thumbnails-api keys create --account default\n"
+        first = self._folder.first_key
+        keys = f"THUMBNAILS_DATA={self._folder.root} thumbnails-api keys create --account default\n"
+        # Its place, and not the key: logs are kept and passed on.
+        place = f"The first API key is in {first}; another" if first.exists() else "An API key"
+        login = f"{place}: {keys}"
         seconds = time.monotonic() - self._began
         sys.stdout.write(
             f"Thumbnails is ready on {url} after {seconds:.1f} s.\n"

@@ -80,6 +80,21 @@ def tool(name: str) -> Path:
     return found
 
 
+def schemas_folder() -> Path:
+    """Where `make chart` puts schemas."""
+    folder = schemas.folder_of(layout_from_environment(os.environ).cache)
+    if not folder.is_dir():
+        missing("schema", "make chart")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def compose_schema() -> Document:
+    """The schema of Compose files."""
+    schema: Document = json.loads((schemas_folder() / schemas.COMPOSE_FILE).read_text("utf-8"))
+    return schema
+
+
 @pytest.fixture(scope="session")
 def helm(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     program = find_helm()
@@ -135,9 +150,7 @@ def render(helm: Callable[..., str]) -> Render:
 def invalid() -> Callable[[str], list[str]]:
     """`invalid(text)`: what kubeconform finds wrong with manifests, a line for each."""
     program = tool("kubeconform")
-    folder = schemas.folder_of(layout_from_environment(os.environ).cache)
-    if not folder.is_dir():
-        missing("schema of Kubernetes", "make chart")
+    folder = schemas_folder()
 
     def check(text: str) -> list[str]:
         location = f"{folder}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"

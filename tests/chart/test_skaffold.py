@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,46 @@ ROOT = Path(__file__).parents[2]
 SKAFFOLD: dict[str, Any] = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
 ARTIFACTS = {artifact["image"]: artifact for artifact in SKAFFOLD["build"]["artifacts"]}
 (RELEASE,) = SKAFFOLD["deploy"]["helm"]["releases"]
+
+
+# What skaffold/v4beta13 knows of what is used here, by path: the whole schema cannot be had as a package. An
+# element of a list is "*".
+KNOWN = {
+    "": {"apiVersion", "kind", "metadata", "build", "deploy", "portForward"},
+    "metadata": {"name", "labels", "annotations"},
+    "build": {"artifacts", "tagPolicy", "local", "insecureRegistries", "platforms"},
+    "build.tagPolicy": {"gitCommit", "sha256", "envTemplate", "dateTime", "customTemplate", "inputDigest"},
+    "build.tagPolicy.inputDigest": set(),
+    "build.local": {"push", "tryImportMissing", "useDockerCLI", "useBuildkit", "concurrency"},
+    "build.artifacts.*": {"image", "context", "docker", "custom", "sync", "hooks", "platforms", "requires"},
+    "build.artifacts.*.docker": {"dockerfile", "target", "buildArgs", "network", "cacheFrom", "noCache"},
+    "build.artifacts.*.custom": {"buildCommand", "dependencies"},
+    "build.artifacts.*.custom.dependencies": {"dockerfile", "command", "paths", "ignore"},
+    "deploy": {"helm", "kubectl", "statusCheck", "kubeContext", "logs"},
+    "deploy.helm": {"releases", "flags", "hooks"},
+    "deploy.helm.releases.*": {
+        "name", "chartPath", "remoteChart", "valuesFiles", "namespace", "version", "setValues", "setFiles",
+        "setValueTemplates", "createNamespace", "wait", "overrides", "packaged", "repo", "upgradeOnInstall",
+    },
+    "portForward.*": {"resourceType", "resourceName", "namespace", "port", "address", "localPort"},
+}  # fmt: skip
+
+
+def fields(node: Any, path: str = "") -> Iterator[tuple[str, set[str]]]:
+    if isinstance(node, dict):
+        yield path, set(node)
+        for name, inner in node.items():
+            yield from fields(inner, f"{path}.{name}" if path else name)
+    elif isinstance(node, list):
+        for inner in node:
+            yield from fields(inner, f"{path}.*")
+
+
+def test_it_says_nothing_that_skaffold_does_not_know() -> None:
+    assert (SKAFFOLD["apiVersion"], SKAFFOLD["kind"]) == ("skaffold/v4beta13", "Config")
+    for path, names in fields(SKAFFOLD):
+        if not path.endswith("setValueTemplates"):  # of the chart's names
+            assert names <= KNOWN[path], path
 
 
 def test_it_builds_the_projects_images() -> None:

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-from prometheus_client.core import Metric
 from hack import metrics_page
+from prometheus_client.core import Metric
 
 ROOT = Path(__file__).parents[3]
 NAMING = [
