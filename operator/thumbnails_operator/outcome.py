@@ -37,6 +37,8 @@ from .ports import WorkerPhase, WorkerState
 
 MAX_MESSAGE: Final = 1024
 
+_TERMINAL: Final = frozenset({ConditionType.COMPLETE, ConditionType.FAILED})
+
 # Deaths of a worker that come from outside: no picture is to blame.
 DISRUPTIONS: Final = frozenset(
     {"DisruptionTarget", "Evicted", "Preempting", "Preempted", "NodeShutdown", "NodeLost", "Terminated"}
@@ -172,6 +174,18 @@ def end_reason(status: Status) -> str:
 def is_disruption(state: WorkerState) -> bool:
     """Whether the worker was ended from outside."""
     return state.reason in DISRUPTIONS
+
+
+def ended_at(job: ThumbnailJob) -> datetime:
+    """When the job ended. A status that somebody else wrote may lack it; the condition has a time too."""
+    if job.status.completion_time is not None:
+        return job.status.completion_time
+    times = (
+        condition.last_transition_time
+        for condition in job.status.conditions
+        if condition.status and condition.type in _TERMINAL
+    )
+    return max(times, default=job.created)
 
 
 def _condition(

@@ -13,6 +13,7 @@ from thumbnails_contract.keys import source_identity
 from thumbnails_contract.spec import Priority
 from thumbnails_contract.status import Phase
 
+from .batches import Batch, Batches
 from .claims import Claims
 from .dispatch import Dispatcher
 from .informer import Change, Informer, Known, Unreadable
@@ -43,8 +44,11 @@ class Roster:
         self._memories: dict[JobKey, Memory] = {}
         self._made = Made()
         self._claims = Claims()
+        self._batches = Batches()
         self._deletion_listeners: list[Callable[[ThumbnailJob], None]] = []
-        self.attempts: dict[JobKey, Attempt] = {}  # to deliver webhooks, one at a time for each job
+        # To deliver webhooks, one at a time for each job and each batch that a job bears.
+        self.attempts: dict[JobKey, Attempt] = {}
+        self.batch_attempts: dict[JobKey, Attempt] = {}
 
     # ---- documents --------------------------------------------------------------------------
 
@@ -88,6 +92,9 @@ class Roster:
         if change is None:
             return None
         before, after = change.before, change.after
+        bearer = self._batches.change(_job(before), _job(after))
+        if bearer is not None:
+            self._queue.add(bearer)
         if isinstance(before, Known) and before.job.status.finished:
             self._made.remove(before.job)
         if isinstance(after, Known) and after.job.status.finished:
@@ -96,6 +103,7 @@ class Roster:
             self.let_go(change.key)
             self._memories.pop(change.key, None)
             self.attempts.pop(change.key, None)
+            self.batch_attempts.pop(change.key, None)
             if isinstance(before, Known):
                 for listener in self._deletion_listeners:
                     listener(before.job)
@@ -103,6 +111,10 @@ class Roster:
             self.let_go(change.key)
             self._memories.pop(change.key, None)
         return change
+
+    def batch(self, job: ThumbnailJob) -> Batch | None:
+        """The jobs that were uploaded together with this one."""
+        return self._batches.of(job)
 
     # ---- what else there is of a job --------------------------------------------------------
 
@@ -192,6 +204,10 @@ class Roster:
         if entry is not None and entry.state in {State.LEASED, State.HELD_BACK}:
             return False
         return _order(job) < _order(known.job)
+
+
+def _job(known: Known | Unreadable | None) -> ThumbnailJob | None:
+    return known.job if isinstance(known, Known) else None
 
 
 def is_finished(known: Known | Unreadable | None) -> bool:

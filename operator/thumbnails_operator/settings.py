@@ -77,6 +77,7 @@ class OperatorSettings:
     webhook_allow: tuple[IPNetwork, ...] = ()
     webhook_timeout_seconds: float = 15.0
     webhook_concurrency: int = 16
+    batch_grace_seconds: float = 300.0  # for jobs of a batch that are missing
 
     # What is kept and for how long: ttl.py and sweep.py
     ttl_seconds: int | None = None  # of finished jobs that say nothing themselves; None: for ever
@@ -150,6 +151,9 @@ class OperatorSettings:
             ),
             webhook_concurrency=read.integer(
                 "THUMBNAILS_WEBHOOK_CONCURRENCY", defaults.webhook_concurrency, least=1
+            ),
+            batch_grace_seconds=read.number(
+                "THUMBNAILS_BATCH_GRACE_SECONDS", defaults.batch_grace_seconds, least=1
             ),
             ttl_seconds=read.value("THUMBNAILS_TTL_SECONDS", None, _natural),
             sweep_interval_seconds=read.number(

@@ -8,7 +8,7 @@ from thumbnails_contract.job import ThumbnailJob
 def deletion_time(
     job: ThumbnailJob, default_seconds: int | None, *, webhook_settled: bool
 ) -> datetime | None:
-    """When to delete the job; None: not, or not before its webhook has come to an end."""
+    """When to delete the job; None: not, or not before its webhooks have come to an end."""
     seconds = job.spec.ttl_seconds_after_finished
     if seconds is None:
         seconds = default_seconds

@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from thumbnails_contract.job import ThumbnailJob
-from thumbnails_contract.spec import Batch
+from thumbnails_contract.spec import Batch, BatchWebhooks
 from thumbnails_contract.status import (
     REST_STATUS,
     Condition,
@@ -26,6 +26,8 @@ from thumbnails_contract.status import (
     set_condition,
 )
 from thumbnails_contract.timestamps import format_time
+
+from .outcome import ended_at
 
 # The standard's schedule: how long after the attempt before (the first: after the job's end).
 DELAYS: Final = (
@@ -58,7 +60,6 @@ HTTP_GONE: Final = 410
 # Whose Retry-After has a meaning here (RFC 9110 section 10.2.3, RFC 6585 section 4).
 HTTP_BUSY: Final = frozenset({429, 503})
 
-_TERMINAL: Final = frozenset({ConditionType.COMPLETE, ConditionType.FAILED})
 _FINAL_REASONS: Final = frozenset({Reason.DELIVERY_FAILED, Reason.RECEIVER_GONE, Reason.FORBIDDEN_ADDRESS})
 
 
@@ -67,6 +68,7 @@ class DeliverNow:
     """One attempt that is due. `trusted`: the admin's own URL, whose address is not checked.
 
     `attempt` counts from 1. `secret_name` names the Secret to sign with; None is the account's own.
+    `of_batch`: it tells of the job's batch, not of the job.
     """
 
     url: str
@@ -75,6 +77,7 @@ class DeliverNow:
     body: bytes
     secret_name: str | None
     attempt: int
+    of_batch: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,7 @@ NO_SECRET: Final = DeliveryResult(detail="the signing secret is not there or not
 
 def next_delivery(job: ThumbnailJob, default_url: str | None, now: datetime) -> DeliverNow | DeliverAt | None:
     """What is to be done about the job's webhook; None: nothing (yet, or any more)."""
-    url = _url(job, default_url)
+    url = _job_url(job, default_url)
     if url is None or not job.status.finished or delivery_settled(job, default_url, now):
         return None
     facts = job.status.webhook
@@ -125,45 +128,56 @@ def delivery_settled(job: ThumbnailJob, default_url: str | None, now: datetime |
 
     `now` tells deliveries that were never begun and are too old to begin; without it they are open.
     """
-    if _url(job, default_url) is None:
+    if _job_url(job, default_url) is None:
         return True
     status = job.status
     if not status.finished:
         return False
     condition = status.condition(ConditionType.WEBHOOK_DELIVERED)
     if condition is not None:
-        return condition.status or given_up(status) is not None
-    return now is not None and now - _ended(job) > LATEST_START
+        return condition.status or gave_up(condition)
+    return now is not None and now - ended_at(job) > LATEST_START
 
 
-def given_up(status: Status) -> Condition | None:
-    """The condition that says why the webhook will never be delivered; None when it may be, or was."""
-    condition = status.condition(ConditionType.WEBHOOK_DELIVERED)
-    return condition if condition is not None and condition.reason in _FINAL_REASONS else None
+def gave_up(delivered: Condition) -> bool:
+    """Whether this condition of a delivery says that it will never succeed."""
+    return delivered.reason in _FINAL_REASONS
 
 
 def after_attempt(
     job: ThumbnailJob, attempt: DeliverNow, result: DeliveryResult, now: datetime, jitter: float
 ) -> Status:
     """The status after an attempt. `jitter`: a random number of [0, 1)."""
+    condition, delivery = attempted(
+        ConditionType.WEBHOOK_DELIVERED, job.generation, attempt, result, now, jitter
+    )
+    conditions = set_condition(job.status.conditions, condition)
+    return replace(job.status, conditions=conditions, webhook=delivery)
+
+
+def attempted(
+    type_: ConditionType,
+    generation: int,
+    attempt: DeliverNow,
+    result: DeliveryResult,
+    now: datetime,
+    jitter: float,
+) -> tuple[Condition, DeliveryFacts]:
+    """What an attempt makes of the condition of its delivery, and how far that is then."""
     answer = f"HTTP {result.http_status}" if result.http_status is not None else result.detail
     reason = attempt_reason(attempt, result)
     next_attempt: datetime | None = None
     if reason is Reason.DELIVERY_RETRYING:
         next_attempt = _whole_second(now + _delay(attempt.attempt, result, jitter))
     condition = Condition(
-        type=ConditionType.WEBHOOK_DELIVERED,
+        type=type_,
         status=reason is Reason.DELIVERED,
         reason=reason,
         message=f"attempt {attempt.attempt} of {MAX_ATTEMPTS}: {answer}",
         last_transition_time=now,
-        observed_generation=job.generation,
+        observed_generation=generation,
     )
-    return replace(
-        job.status,
-        conditions=set_condition(job.status.conditions, condition),
-        webhook=DeliveryFacts(attempts=attempt.attempt, next_attempt_time=next_attempt),
-    )
+    return condition, DeliveryFacts(attempts=attempt.attempt, next_attempt_time=next_attempt)
 
 
 def attempt_reason(attempt: DeliverNow, result: DeliveryResult) -> Reason:
@@ -196,7 +210,7 @@ def event_body(job: ThumbnailJob) -> bytes:
         data["error"] = {"reason": status.error.reason, "message": status.error.message}
     if job.spec.batch is not None:
         data["batch"] = _batch(job.spec.batch)
-    event = {"type": EVENT_TYPES[status.phase], "timestamp": format_time(_ended(job)), "data": data}
+    event = {"type": EVENT_TYPES[status.phase], "timestamp": format_time(ended_at(job)), "data": data}
     return json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode()
 
 
@@ -216,8 +230,17 @@ def parse_retry_after(text: str | None, now: datetime) -> float | None:
     return max(0.0, (moment - now).total_seconds())
 
 
-def _url(job: ThumbnailJob, default_url: str | None) -> str | None:
+def receiver_url(job: ThumbnailJob, default_url: str | None) -> str | None:
+    """Who is told of the job, or of its batch."""
     return job.spec.webhook.url if job.spec.webhook else default_url or None
+
+
+def _job_url(job: ThumbnailJob, default_url: str | None) -> str | None:
+    """Who is told of the job itself."""
+    batch = job.spec.batch
+    if batch is not None and batch.webhooks is BatchWebhooks.ONCE:
+        return None
+    return receiver_url(job, default_url)
 
 
 def _delay(attempts: int, result: DeliveryResult, jitter: float) -> timedelta:
@@ -231,18 +254,6 @@ def _delay(attempts: int, result: DeliveryResult, jitter: float) -> timedelta:
 def _whole_second(moment: datetime) -> datetime:
     """Rounded up: statuses are stored in whole seconds, and never too early for a Retry-After."""
     return datetime.fromtimestamp(math.ceil(moment.timestamp()), UTC)
-
-
-def _ended(job: ThumbnailJob) -> datetime:
-    """When the job ended. A status that somebody else wrote may lack it; the condition has a time too."""
-    if job.status.completion_time is not None:
-        return job.status.completion_time
-    times = (
-        condition.last_transition_time
-        for condition in job.status.conditions
-        if condition.status and condition.type in _TERMINAL
-    )
-    return max(times, default=job.created)
 
 
 def _output(output: OutputFacts, thumbnail_path: str) -> dict[str, Any]:

@@ -100,6 +100,7 @@ def schemas(settings: ApiSettings) -> dict[str, Element]:
         "JobEvent": _event("job"),
         "Deleted": _object("The job is gone.", {"id": {"type": "string"}}),
         "WebhookEvent": _webhook_event(),
+        "BatchWebhookEvent": _batch_webhook_event(),
     }
 
 
@@ -457,5 +458,27 @@ def _webhook_event() -> Element:
             "type": {"type": "string"},
             "timestamp": {**_TIME, "description": "When the job ended."},
             "data": _object("About the job.", data, optional=("error", "batch")),
+        },
+    )
+
+
+def _batch_webhook_event() -> Element:
+    return _object(
+        "What the webhook of a batch says.",
+        {
+            "type": {"type": "string"},
+            "timestamp": {**_TIME, "description": "When the last job ended."},
+            "data": _object(
+                "About the batch.",
+                {
+                    "batchId": BATCH_ID,
+                    "size": {**_PIXELS, "description": "Pictures of the upload."},
+                    "jobs": {**_PIXELS, "description": "Their jobs, that are there at the end."},
+                    "complete": _COUNT,
+                    "failed": _COUNT,
+                    "cancelled": _COUNT,
+                    "jobsPath": {"type": "string", "format": "uri-reference"},
+                },
+            ),
         },
     )

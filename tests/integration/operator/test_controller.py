@@ -1,6 +1,7 @@
 """The operator as a whole: jobs go in, workers come and take them over HTTP, statuses come out."""
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from thumbnails_common.objectstore import ObjectFacts
 from thumbnails_contract.keys import RENDERER_VERSION
-from thumbnails_contract.spec import Format, Output, Priority, Webhook
+from thumbnails_contract.spec import Batch, BatchWebhooks, Format, Output, Priority, Webhook
 from thumbnails_contract.status import ConditionType
 from thumbnails_contract.wire import Poll, Result, WorkRequest
 from thumbnails_operator.lease import WorkerKey
@@ -724,6 +725,118 @@ async def test_a_webhook_is_tried_again_later_even_by_another_operator(operator:
         )
         assert [each.attempt for each in world.sender.deliveries] == [1, 2]
         assert world.sender.deliveries[0].message_id == world.sender.deliveries[1].message_id
+
+
+def upload_album(world: Any, count: int, **spec: Any) -> None:
+    """A batch as the API makes it: its last job says how many there are."""
+    webhooks = spec.pop("webhooks", BatchWebhooks.BOTH)
+    for index in range(count):
+        jobs = count if index == count - 1 else None
+        world.upload(f"album-{index}", batch=Batch("album", index, count, jobs, webhooks), **spec)
+
+
+def told(world: Any) -> list[str]:
+    """Who was told of, in order."""
+    data = [json.loads(each.body)["data"] for each in world.sender.deliveries]
+    return [each.get("jobId") or each["batchId"] for each in data]
+
+
+async def test_the_end_of_a_batch_is_told_once_beside_those_of_its_jobs(operator: Any) -> None:
+    async with operator(webhook_url="http://localhost/hook") as world:
+        upload_album(world, 5)
+        world.upload("alone")
+        await world.until(lambda: len(told(world)) == 7)
+        await asyncio.sleep(0.2)  # for one too many
+        assert sorted(told(world)) == ["album", *(f"album-{index}" for index in range(5)), "alone"]
+        (event,) = (json.loads(each.body) for each in world.sender.deliveries if each.of_batch)
+        assert event["data"]["complete"] == 5
+
+
+async def test_the_end_of_a_batch_may_be_told_in_place_of_those_of_its_jobs(operator: Any) -> None:
+    async with operator(webhook_url="http://localhost/hook") as world:
+        upload_album(world, 20, webhooks=BatchWebhooks.ONCE)
+        await world.until(lambda: told(world))
+        assert told(world) == ["album"]
+        # Two for each job, and two for the batch: how it ended, and that it was told.
+        await world.until(lambda: world.job("album-0").status.condition("BatchWebhookDelivered"))
+        assert len(world.store.status_writes) <= 2 * 20 + 2
+
+
+@pytest.mark.parametrize("moment", ["before", "recorded", "tried"])
+async def test_a_batch_is_told_of_whichever_operator_sees_its_end(operator: Any, moment: str) -> None:
+    async with operator(webhook_url="http://localhost/hook") as world:
+        go = asyncio.Event()
+
+        async def behave(worker: Any, item: Any) -> Result:
+            await go.wait()
+            result: Result = world.render(worker, item)
+            return result
+
+        world.behaviour = behave
+        world.sender.answers = [DeliveryResult(500)] if moment == "tried" else []
+        upload_album(world, 3, webhooks=BatchWebhooks.ONCE)
+        if moment == "before":
+            await world.until(lambda: world.job("album-0").status.phase == "Running")
+            await world.restart()
+            go.set()
+        else:
+            go.set()
+            facts = world.store.status_writes
+            await world.until(lambda: any("batch" in patch for _, patch in facts))
+            if moment == "tried":
+                await world.until(lambda: any("webhook" in (patch.get("batch") or {}) for _, patch in facts))
+            world.skew = timedelta(minutes=1)
+            await world.restart()
+        await world.until(
+            lambda: (found := world.job("album-0").status.condition("BatchWebhookDelivered")) and found.status
+        )
+        assert len({(each.message_id, each.body) for each in world.sender.deliveries}) == 1
+
+
+async def test_a_job_that_is_deleted_while_it_waits_holds_up_no_batch(operator: Any) -> None:
+    async with operator(webhook_url="http://localhost/hook") as world:
+        world.upload("album-0", batch=Batch("album", 0, 3, None, BatchWebhooks.ONCE), suspend=True)
+        world.upload("album-1", batch=Batch("album", 1, 3, None, BatchWebhooks.ONCE))
+        world.upload("album-2", batch=Batch("album", 2, 3, 3, BatchWebhooks.ONCE), suspend=True)
+        await world.until(lambda: world.job("album-1").status.finished)
+        world.store.patch_spec("thumbnails", "album-2", {"cancel": True})
+        await world.until(lambda: world.job("album-2").status.finished)
+        assert told(world) == []
+        world.store.delete("thumbnails", "album-0")
+        await world.until(lambda: told(world) == ["album"])
+        data = json.loads(world.sender.deliveries[0].body)["data"]
+        assert (data["jobs"], data["complete"], data["cancelled"]) == (2, 1, 1)
+
+
+async def test_a_batch_that_broke_off_is_told_of_after_the_grace(operator: Any) -> None:
+    async with operator(webhook_url="http://localhost/hook", batch_grace_seconds=1.5) as world:
+        world.upload("album-0", batch=Batch("album", 0, 3, None, BatchWebhooks.ONCE))
+        await world.until(lambda: told(world) == ["album"])
+
+
+async def test_jobs_stay_for_their_batch_s_webhook_and_then_go(operator: Any) -> None:
+    async with operator(webhook_url="http://localhost/hook") as world:
+        world.sender.answers = [DeliveryResult(503)]
+        upload_album(world, 4, webhooks=BatchWebhooks.ONCE, ttl_seconds_after_finished=0)
+        await world.until(lambda: told(world) == ["album"])
+        await world.until_all_end()
+        await asyncio.sleep(0.2)
+        assert len(world.phases()) == 4
+        world.skew = timedelta(minutes=1)
+        await world.restart()
+        await world.until(lambda: not world.phases())
+        assert told(world) == ["album", "album"]
+
+
+async def test_a_bearer_that_is_deleted_leaves_word_that_all_was_told(operator: Any) -> None:
+    async with operator(webhook_url="http://localhost/hook") as world:
+        upload_album(world, 3, webhooks=BatchWebhooks.ONCE)
+        await world.until(lambda: world.job("album-0").status.condition("BatchWebhookDelivered"))
+        world.store.delete("thumbnails", "album-0")
+        await world.until(lambda: world.job("album-1").status.condition("BatchWebhookDelivered"))
+        await world.restart()
+        await asyncio.sleep(0.3)
+        assert told(world) == ["album"]
 
 
 async def test_a_paused_operator_takes_results_and_hands_out_nothing(operator: Any) -> None:

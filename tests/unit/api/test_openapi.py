@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import falcon.inspect
@@ -13,10 +14,13 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31
 from thumbnails_api.accounts import Access, Caller
 from thumbnails_api.links import LinkSigner
 from thumbnails_api.openapi import openapi_document
-from thumbnails_api.openapi.webhooks import EVENTS
+from thumbnails_api.openapi.webhooks import BATCH_EVENT, EVENTS
 from thumbnails_api.presets import parse_presets
 from thumbnails_api.settings import ApiSettings
 from thumbnails_contract.errors import MethodNotAllowed, RenderError, ThumbnailsError, error_classes
+from thumbnails_contract.spec import Batch
+from thumbnails_contract.status import BatchFacts
+from thumbnails_operator.batch_webhook import EVENT_TYPE, batch_event_body
 from thumbnails_operator.webhook import EVENT_TYPES, event_body
 
 Document = dict[str, Any]
@@ -354,7 +358,7 @@ def test_webhooks_are_as_the_operator_sends_them(
     make_service: Callable[..., Any], jpeg: bytes, document: Document, checker: Checker
 ) -> None:
     assert {name: phase for phase, name in EVENT_TYPES.items()} == EVENTS
-    assert document["webhooks"].keys() == EVENTS.keys()
+    assert document["webhooks"].keys() == EVENTS.keys() | {BATCH_EVENT}
     service = make_service()
     caller = Caller("thumbnails", "default")
     items = service.post_form([("image", "a.jpg", jpeg)] * 3).json["items"]
@@ -370,6 +374,17 @@ def test_webhooks_are_as_the_operator_sends_them(
         checker.schema(event, body["content"]["application/json"]["schema"])
         seen |= instance_paths(event)
     assert seen == member_paths(document["components"]["schemas"]["WebhookEvent"], document)
+
+
+def test_the_webhook_of_a_batch_is_as_the_operator_sends_it(document: Document, checker: Checker) -> None:
+    event = json.loads(
+        batch_event_body(Batch("album", 0, 4), BatchFacts(1, 2, 0, datetime(2026, 11, 24, tzinfo=UTC)))
+    )
+    assert event["type"] == EVENT_TYPE == BATCH_EVENT
+    body = checker.document["webhooks"][BATCH_EVENT]["post"]["requestBody"]
+    checker.schema(event, body["content"]["application/json"]["schema"])
+    schema = document["components"]["schemas"]["BatchWebhookEvent"]
+    assert instance_paths(event) == member_paths(schema, document)
 
 
 def test_it_is_public_and_kept_as_long_as_it_is_good(make_service: Callable[..., Any]) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from thumbnails_contract.job import JobKey, ThumbnailJob
 from thumbnails_contract.patch import merge_patch
-from thumbnails_contract.spec import Batch, Spec, Webhook
+from thumbnails_contract.spec import Batch, BatchWebhooks, Spec, Webhook
 from thumbnails_contract.status import (
     Condition,
     ConditionType,
@@ -120,6 +120,15 @@ def test_without_a_url_nothing_is_sent_and_nothing_is_open(default_url: str | No
     for status in (Status(), ended()):
         assert next_delivery(make_job(status), default_url, NOW) is None
         assert delivery_settled(make_job(status), default_url)
+
+
+@pytest.mark.parametrize("webhooks", list(BatchWebhooks))
+def test_a_job_of_a_batch_is_told_of_unless_only_the_batch_is(webhooks: BatchWebhooks) -> None:
+    job = make_job(ended())
+    job = replace(job, spec=replace(job.spec, batch=Batch("album", 0, 1, 1, webhooks)))
+    told = webhooks is not BatchWebhooks.ONCE
+    assert (next_delivery(job, DEFAULT_URL, NOW) is not None) == told
+    assert delivery_settled(job, DEFAULT_URL, NOW) == (not told)
 
 
 @pytest.mark.parametrize("started", [False, True])
