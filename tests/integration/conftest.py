@@ -234,8 +234,10 @@ class Delivery:
         return event
 
     @property
-    def job_id(self) -> str:
-        return str(self.event["data"]["jobId"])
+    def about(self) -> str:
+        """The id of the job that it tells of, or of the batch."""
+        data = self.event["data"]
+        return str(data["jobId"] if "jobId" in data else data["batchId"])
 
     @property
     def id(self) -> str:
@@ -290,15 +292,15 @@ class WebhookReceiver:
             return list(self._deliveries)
 
     def of_job(self, job_id: str, seconds: float = PATIENCE_SECONDS) -> list[Delivery]:
-        """The deliveries of one job, once there is any."""
+        """The deliveries of one job, or one batch, once there is any."""
         with self._arrived:
             found: list[Delivery] = []
 
             def look() -> bool:
-                found[:] = [delivery for delivery in self._deliveries if delivery.job_id == job_id]
+                found[:] = [delivery for delivery in self._deliveries if delivery.about == job_id]
                 return bool(found)
 
-            assert self._arrived.wait_for(look, seconds), f"no webhook of job {job_id}"
+            assert self._arrived.wait_for(look, seconds), f"no webhook of {job_id}"
             return found
 
     def close(self) -> None:
