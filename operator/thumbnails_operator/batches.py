@@ -92,8 +92,11 @@ class Batch:
         batch = job.spec.batch
         if batch is None:
             raise AssertionError("a job without a batch is in none")
+        known = self._jobs.get(job.key)
         self._jobs[job.key] = job
-        if self._bearer is not None and self._rank(job.key) < self._rank(self._bearer):
+        if known is not None and known.status.batch is not None and job.status.batch is None:
+            self._bearer = None  # somebody else has written its status
+        elif self._bearer is not None and self._rank(job.key) < self._rank(self._bearer):
             self._bearer = job.key
         self._facts = None
         if not job.status.finished:

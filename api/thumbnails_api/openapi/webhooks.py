@@ -22,9 +22,9 @@ delivery, 410 ends it too; after any other, a redirect too, it is tried again fo
 
 _BATCH_DESCRIPTION: Final = """\
 Once for a batch, unless `batchWebhooks` was `each`; the jobs' own events come beside it unless that was
-`once`. `size` counts the pictures of the upload, `jobs` those whose jobs are there at the end: the others were
-refused, or deleted meanwhile. A batch whose upload broke off is told of some minutes after its last job was
-made; one of which all jobs were deleted is not.
+`once`. `size` counts the pictures of the upload, `jobs` those whose jobs are there at the end: the others
+were refused, or deleted meanwhile. A batch whose upload broke off is told of some minutes after its last job
+was made; one of which all jobs were deleted is not.
 
 """
 
