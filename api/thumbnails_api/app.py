@@ -16,6 +16,7 @@ from thumbnails_contract.errors import ThumbnailsError
 from .accounts import AnonymousAuthenticator, Authenticator
 from .archives import ArchiveLimits
 from .deletion import Deletion
+from .erasures import Erasures
 from .idempotency import Idempotency
 from .intake import Intake
 from .job_cache import JobCache
@@ -27,6 +28,7 @@ from .pictures import PictureLimits
 from .problems import handle_http_error, handle_thumbnails_error, handle_unexpected
 from .quotas import AccountLimits
 from .rate_limits import FailedLogins
+from .resources.accounts import Account, AccountErasure
 from .resources.docs import Docs, OpenApi
 from .resources.events import Events, Following, JobEvents
 from .resources.health import Alive, Ready
@@ -105,10 +107,12 @@ def create_app(
     app.add_error_handler(ThumbnailsError, handle_thumbnails_error)
 
     waiting = Waiting(jobs, max_requests=settings.max_waiting_requests, max_seconds=settings.max_wait_seconds)
+    erasures = Erasures(objects, clock, new_id, sleep)
     intake = Intake(
         store=store,
         objects=objects,
         jobs=jobs,
+        erasures=erasures,
         new_id=new_id,
         create_deadline_seconds=settings.create_deadline_seconds,
         sleep=sleep,
@@ -146,13 +150,14 @@ def create_app(
             settings.presets,
             limits.uploads,
             idempotency,
+            erasures,
         ),
     )
     app.add_route("/images/{job_id}", Image(jobs, objects))
     app.add_route("/thumbnails/{job_id}", thumbnail)
     app.add_route("/thumbnails/{job_id}/{output}", thumbnail)
     app.add_route("/jobs", Jobs(jobs))
-    app.add_route("/jobs/{job_id}", Job(jobs, Deletion(store, objects, jobs, clock), waiting))
+    app.add_route("/jobs/{job_id}", Job(jobs, Deletion(store, objects, jobs, clock, sleep), waiting))
     app.add_route(
         "/jobs/{job_id}/links",
         JobLinks(jobs, signer, settings.link_seconds, settings.link_max_seconds, clock),
@@ -160,6 +165,8 @@ def create_app(
     following = Following(jobs, settings.max_following_requests)
     app.add_route("/jobs/{job_id}/events", JobEvents(jobs, following))
     app.add_route("/events", Events(following))
+    app.add_route("/accounts/{account}", Account(erasures))
+    app.add_route("/accounts/{account}/erasure", AccountErasure(erasures))
     app.add_route("/presets", PresetList(settings.presets))
     app.add_route("/healthz", Alive())
     app.add_route("/readyz", ready or Ready(store, objects, jobs, authenticator))

@@ -1,4 +1,4 @@
-"""The command `thumbnails-api`: makes, lists and revokes API keys, for administrators and their scripts."""
+"""The command `thumbnails-api`: API keys, and the end of accounts, for administrators and their scripts."""
 
 import argparse
 import logging
@@ -15,6 +15,7 @@ from thumbnails_contract.environment import InvalidSetting
 from thumbnails_contract.names import is_label_name
 from thumbnails_contract.timestamps import format_time
 
+from .erase_command import EraseAccount, EraseFailed
 from .keys import (
     MAX_NAME_LENGTH,
     ApiKey,
@@ -32,6 +33,7 @@ from .keys_store import KeyStore, KeyStoreUnavailable
 from .scopes import ALL_SCOPES, Scope
 
 FAILED: Final = 1
+DEFAULT_URL: Final = "http://localhost:3000"
 _COLUMNS: Final = ("ID", "ACCOUNT", "NAMESPACE", "SCOPES", "CREATED", "REVOKED", "NAME")
 
 
@@ -43,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = KeySettings.from_environment(os.environ)
         namespace = options.secret_namespace or settings.namespace
+        if options.area == "accounts":
+            _erase(options, settings, namespace)
+            return 0
         store = _open_store(options, settings, namespace)
         command = Command(store, namespace, output=sys.stdout, messages=sys.stderr)
         if options.command == "create":
@@ -53,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             command.revoke(options.id)
         sys.stdout.flush()
-    except (ApiKeyError, InvalidSetting) as error:
+    except (ApiKeyError, EraseFailed, InvalidSetting) as error:
         return _fail(str(error))
     except OSError as error:
         return _fail(f"cannot write the answer: {error.strerror}")
@@ -108,6 +113,21 @@ class Command:
         key_id = key_id_of(text) or text
         key = self.store.update(lambda existing: revoke(key_id, existing, self.now))
         print(f"the key {key.id} of the account {key.account} is revoked", file=self.messages)
+
+
+def _erase(options: argparse.Namespace, settings: KeySettings, namespace: str) -> None:
+    command = EraseAccount(
+        options.url,
+        lambda: _open_store(options, settings, namespace),
+        service_namespace=namespace,
+        messages=sys.stderr,
+    )
+    command.run(
+        options.account,
+        namespace=options.namespace,
+        revoke_keys=options.revoke_keys,
+        wait=not options.no_wait,
+    )
 
 
 def _row(key: ApiKey, service_namespace: str) -> tuple[str, ...]:
@@ -189,6 +209,25 @@ def _parser() -> argparse.ArgumentParser:
         "revoke", parents=[place], help="make a key useless", description="Make a key useless."
     )
     revoking.add_argument("id", metavar="ID", help="the key's id, or the key itself")
+    accounts = areas.add_parser("accounts", help="accounts", description="Administer accounts.")
+    erasing = accounts.add_subparsers(dest="command", required=True).add_parser(
+        "erase",
+        parents=[place],
+        help="erase all that an account has",
+        description="Erase all that an account has: jobs, originals, thumbnails. Returns when it is done.",
+    )
+    erasing.add_argument("account", metavar="ACCOUNT", type=_label)
+    erasing.add_argument(
+        "--url",
+        metavar="URL",
+        default=DEFAULT_URL,
+        help=f"of the service (default: {DEFAULT_URL})",
+    )
+    erasing.add_argument(
+        "--namespace", metavar="NS", type=_label, help="of the account's jobs (default: the service's own)"
+    )
+    erasing.add_argument("--revoke-keys", action="store_true", help="revoke the account's keys at the end")
+    erasing.add_argument("--no-wait", action="store_true", help="return as soon as it has begun")
     return parser
 
 

@@ -2,13 +2,15 @@
 
 import contextlib
 import io
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from thumbnails_common.jobstore import Conflict, JobStore, ObjectMissing
-from thumbnails_common.objectstore import ObjectStore
-from thumbnails_common.tombstone import CONTENT_TYPE, Tombstone
+from thumbnails_common.objectstore import NoSuchObject, ObjectStore
+from thumbnails_common.tombstone import CONTENT_TYPE, MAX_BYTES, InvalidTombstone, Tombstone
 from thumbnails_contract.errors import JobNotFound
 from thumbnails_contract.job import ThumbnailJob
 from thumbnails_contract.keys import THUMBNAILS, parse_source_key, tombstone_key
@@ -17,24 +19,33 @@ from thumbnails_contract.names import is_job_name
 from .accounts import Caller
 from .job_cache import JobCache
 
+_POLL_SECONDS: Final = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """`delete` is all there is to it."""
+    """`delete` is all there is to it; `wait` is for those who want to know when nothing of it is left."""
 
     store: JobStore
     objects: ObjectStore
     jobs: JobCache
     clock: Callable[[], datetime]
+    sleep: Callable[[float], None] = time.sleep
+    monotonic: Callable[[], float] = time.monotonic
 
-    def delete(self, caller: Caller, name: str) -> None:
-        """Delete the caller's job of this name. Raises JobNotFound, Unavailable."""
+    def delete(self, caller: Caller, name: str, *, again: bool = False) -> None:
+        """Delete the caller's job of this name. Raises JobNotFound, Unavailable.
+
+        `again`: one that is deleted, but not yet all of its objects, is no mistake.
+        """
         if not is_job_name(name):
             raise JobNotFound
         try:
             # Live, not from the cache: the tombstone must name the outputs that are there now.
             job = ThumbnailJob.parse(self.store.get(caller.namespace, name))
         except ObjectMissing:
+            if again and self._is_under_way(caller, name):
+                return
             raise JobNotFound from None
         if job.spec.account != caller.account:
             raise JobNotFound
@@ -44,6 +55,7 @@ class Deletion:
             uid=job.uid,
             keys=owned_keys(job),
             deleted_at=self.clock(),
+            account=caller.account,
         ).to_bytes()
         key = tombstone_key(job.key.namespace, job.key.name)
         self.objects.put(key, io.BytesIO(tombstone), len(tombstone), content_type=CONTENT_TYPE)
@@ -51,6 +63,26 @@ class Deletion:
         with contextlib.suppress(ObjectMissing, Conflict):
             self.store.delete(job.key.namespace, job.key.name, uid=job.uid)
         self.jobs.remove(job)
+
+    def wait(self, caller: Caller, name: str, seconds: float) -> bool:
+        """Whether all objects of a deleted job are gone, within so many seconds. Raises Unavailable."""
+        deadline = self.monotonic() + seconds
+        key = tombstone_key(caller.namespace, name)
+        while True:
+            try:
+                self.objects.head(key)
+            except NoSuchObject:
+                return True
+            if self.monotonic() >= deadline:
+                return False
+            self.sleep(_POLL_SECONDS)
+
+    def _is_under_way(self, caller: Caller, name: str) -> bool:
+        try:
+            with contextlib.closing(self.objects.get(tombstone_key(caller.namespace, name))) as body:
+                return Tombstone.parse(body.read(MAX_BYTES)).account == caller.account
+        except (NoSuchObject, InvalidTombstone):
+            return False
 
 
 def owned_keys(job: ThumbnailJob) -> tuple[str, ...]:

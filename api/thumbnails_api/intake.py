@@ -13,6 +13,7 @@ from typing import Final
 from thumbnails_common.jobstore import AlreadyExists, Document, JobStore, ObjectMissing, Refused
 from thumbnails_common.objectstore import ObjectStore
 from thumbnails_contract.errors import (
+    AccountBeingErased,
     InvalidOption,
     JobStoreUnavailable,
     QuotaExceeded,
@@ -24,6 +25,7 @@ from thumbnails_contract.names import FILE_NAME_ANNOTATION, TRACEPARENT_ANNOTATI
 from thumbnails_contract.spec import Batch, Priority, Spec
 
 from .accounts import Caller
+from .erasures import Erasures
 from .job_cache import JobCache
 from .options import Options
 from .pictures import Picture
@@ -42,6 +44,7 @@ class Intake:
     store: JobStore
     objects: ObjectStore
     jobs: JobCache
+    erasures: Erasures
     new_id: Callable[[], str]
     create_deadline_seconds: float
     monotonic: Callable[[], float] = time.monotonic
@@ -57,7 +60,7 @@ class Intake:
         *,
         traceparent: str | None = None,
     ) -> ThumbnailJob:
-        """Store picture and job. Raises Unavailable, QuotaExceeded, InvalidOption.
+        """Store picture and job. Raises Unavailable, QuotaExceeded, InvalidOption, AccountBeingErased.
 
         `name` is given by those who may have come this far before (`idempotency.py`): a job of that name for
         this very picture is the one they made then.
@@ -77,11 +80,13 @@ class Intake:
         manifest = new_manifest(key, spec, {name: text for name, text in annotations.items() if text})
         self.objects.put(object_key, picture.data, picture.bytes, content_type=content_type(picture.format))
         try:
+            # It may have begun while the original was on its way.
+            self.erasures.check(caller)
             document = self._create(key, object_key, manifest, may_exist=name is not None)
         except Refused as error:
             self._discard(object_key)
             raise InvalidOption(error.message) from error
-        except QuotaExceeded:
+        except (QuotaExceeded, AccountBeingErased):
             self._discard(object_key)
             raise
         job = self.jobs.put(document)

@@ -3,7 +3,8 @@
 import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from thumbnails_contract.job import ThumbnailJob
@@ -23,6 +24,11 @@ def parse_wait(prefer: str | None) -> int | None:
     return None
 
 
+def applied(seconds: int) -> str:
+    """The value of Preference-Applied."""
+    return f"wait={seconds}"
+
+
 class Waiting:
     """Holds requests, few enough that threads are left to answer others."""
 
@@ -36,15 +42,26 @@ class Waiting:
 
         That is None when nothing was asked for, and when too many requests wait already.
         """
-        wanted = parse_wait(prefer)
-        if wanted is None or self._places is None or not self._places.acquire(blocking=False):
-            return list(jobs), None
-        try:
-            seconds = min(wanted, self._max_seconds)
+        with self.place(prefer) as seconds:
+            if seconds is None:
+                return list(jobs), None
             deadline = time.monotonic() + seconds
             latest = [
                 self._jobs.wait_until_finished(job, max(0.0, deadline - time.monotonic())) for job in jobs
             ]
-            return latest, f"wait={seconds}"
+            return latest, applied(seconds)
+
+    @contextmanager
+    def place(self, prefer: str | None) -> Iterator[int | None]:
+        """A place among the requests that wait, for so many seconds.
+
+        None when nothing was asked for, and when too many requests wait already.
+        """
+        wanted = parse_wait(prefer)
+        if wanted is None or self._places is None or not self._places.acquire(blocking=False):
+            yield None
+            return
+        try:
+            yield min(wanted, self._max_seconds)
         finally:
             self._places.release()

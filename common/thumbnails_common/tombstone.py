@@ -30,6 +30,8 @@ class Tombstone:
     uid: str
     keys: tuple[str, ...]
     deleted_at: datetime
+    account: str = ""
+    """Whose the job was; empty in those of versions that did not say it."""
 
     def to_bytes(self) -> bytes:
         """The object's content: JSON, the same bytes for the same value."""
@@ -39,6 +41,7 @@ class Tombstone:
             "name": self.name,
             "uid": self.uid,
             "keys": list(self.keys),
+            "account": self.account,
             "deletedAt": format_time(self.deleted_at),
         }
         return json.dumps(document, separators=(",", ":")).encode()
@@ -55,6 +58,7 @@ class Tombstone:
                 uid=_text(document["uid"]),
                 keys=tuple(_text(key) for key in keys),
                 deleted_at=parse_time(document["deletedAt"]),
+                account=_text(document.get("account", "")),
             )
         except InvalidTombstone:
             raise

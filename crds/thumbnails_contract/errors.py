@@ -148,6 +148,14 @@ class ImageNotFound(NotFound):
     default_message = "The id is not valid, or its original is no longer kept."
 
 
+class AccountNotFound(NotFound):
+    """The caller acts for another account than this one, if it exists at all."""
+
+    reason = "AccountNotFound"
+    title = "No such account"
+    default_message = "The name must be that of your own account, as every job says it."
+
+
 class MethodNotAllowed(InvalidRequest):
     """The resource exists, the method does not (RFC 9110 section 15.5.6)."""
 
@@ -236,6 +244,16 @@ class IdempotencyKeyReused(ThumbnailsError):
     title = "The Idempotency-Key belongs to another request"
     status = 422
     default_message = "Use a new key for each upload; the same key is for the same pictures and options."
+
+
+class AccountBeingErased(ThumbnailsError):
+    """All that the account has is being erased; uploads are taken again once that is done."""
+
+    reason = "AccountBeingErased"
+    title = "The account is being erased"
+    status = 409
+    retryable = True
+    default_message = "Uploads are taken again once that is done: GET /accounts/{account}/erasure says when."
 
 
 # ---- what a picture is ---------------------------------------------------------------------

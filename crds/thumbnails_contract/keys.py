@@ -5,6 +5,7 @@ thumbnails/{namespace}/{account}/{identity}/{recipe hash}    shared by equal job
 tombstones/{namespace}/{job name}                            a deletion that is under way
 idempotency/{namespace}/{account}/{sha256 of the key}        what became of an upload with an Idempotency-Key
 history/{namespace}/{account}/...                            jobs that their store has no more: history.py
+erasures/{running or done}/{namespace}/{account}             that all an account has is to be erased, or was
 """
 
 import hashlib
@@ -26,6 +27,11 @@ THUMBNAILS: Final = "thumbnails/"
 TOMBSTONES: Final = "tombstones/"
 IDEMPOTENCY: Final = "idempotency/"
 HISTORY: Final = "history/"
+ERASURES_RUNNING: Final = "erasures/running/"
+ERASURES_DONE: Final = "erasures/done/"
+
+# Where objects lie that belong to an account: what goes when it is erased.
+OF_ACCOUNTS: Final = (SOURCES, THUMBNAILS, IDEMPOTENCY, HISTORY)
 
 _UPLOADED = re.compile(r"sources/([^/]+)/([^/]+)/([0-9a-f]{64})/([^/]+)")
 _THUMBNAIL = re.compile(r"thumbnails/([^/]+)/([^/]+)/([0-9a-f]{64})/([0-9a-f]{32})")
@@ -126,6 +132,16 @@ def idempotency_key(namespace: str, account: str, sha256: str) -> str:
 def history_prefix(namespace: str, account: str) -> str:
     """Where all of an account's history lies, and nothing else: deleting it forgets those jobs."""
     return f"{HISTORY}{namespace}/{account}/"
+
+
+def erasure_key(namespace: str, account: str, *, done: bool = False) -> str:
+    """Where it is written down that an account is being erased, or that it was."""
+    return f"{ERASURES_DONE if done else ERASURES_RUNNING}{namespace}/{account}"
+
+
+def account_prefixes(namespace: str, account: str) -> tuple[str, ...]:
+    """What the keys of all that an account has begin with."""
+    return tuple(f"{prefix}{namespace}/{account}/" for prefix in OF_ACCOUNTS)
 
 
 def recipes(spec: Spec) -> Iterator[tuple[Output, Format, str]]:

@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 import signal
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from thumbnails_contract import logs
 from thumbnails_contract.errors import Unavailable
 from thumbnails_contract.wire import WorkAnswer, WorkRequest
 from thumbnails_operator.controller import Controller, utc_now
+from thumbnails_operator.eraser import Eraser
 from thumbnails_operator.exchange import Exchange
 from thumbnails_operator.janitor import Janitor
 from thumbnails_operator.ports import WorkerIdentity, WorkerState
@@ -110,8 +112,21 @@ async def _run(
         controller.run_blocking,
         utc_now,
         unreadable=controller.unreadable,
+        held=controller.held,
     )
     controller.on_job_deleted(janitor.job_deleted)
+    eraser = Eraser(
+        objects,
+        janitor,
+        controller.jobs,
+        controller.delete_job,
+        controller.held,
+        settings,
+        controller.counts,
+        controller.run_blocking,
+        clock=utc_now,
+        monotonic=time.monotonic,
+    )
     controller.workers_listed(())  # workers of an operator before this one died with it
 
     jobs_known = asyncio.Event()
@@ -125,20 +140,23 @@ async def _run(
     running = asyncio.create_task(controller.run())
     await jobs_known.wait()
     cleaning = asyncio.create_task(janitor.run())
+    erasing = asyncio.create_task(eraser.run())
     say_ready()
 
     stopping = asyncio.create_task(stop_asked.wait())
-    await asyncio.wait({running, cleaning, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    tasks = (running, cleaning, erasing)
+    await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
     # Workers first, while their results are still taken; nothing new is begun meanwhile.
     controller.pause()
     await executor.close(grace_seconds=_WORKER_STOP_SECONDS)
     feed.stop()
     await controller.stop()
     cleaning.cancel()
-    await asyncio.gather(running, cleaning, return_exceptions=True)
+    erasing.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
     await exchange.stop()
     await sender.close()
-    for task in (running, cleaning):
+    for task in tasks:
         if not task.cancelled():
             task.result()  # what it raised is a bug, and ends this process
 

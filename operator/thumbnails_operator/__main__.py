@@ -31,6 +31,7 @@ from .cluster_feed import ClusterFeed
 from .cluster_secrets import ClusterSigningSecrets
 from .cluster_settings import ClusterSettings
 from .controller import Controller, utc_now
+from .eraser import Eraser
 from .exchange import Exchange
 from .handlers import KopfThread
 from .identity import TokenReviewIdentifier
@@ -153,9 +154,23 @@ class Operator:
             controller.run_blocking,
             utc_now,
             unreadable=controller.unreadable,
+            held=controller.held,
             namespaces=cluster.namespaces,
         )
         controller.on_job_deleted(janitor.job_deleted)
+        eraser = Eraser(
+            self._objects,
+            janitor,
+            controller.jobs,
+            controller.delete_job,
+            controller.held,
+            self._settings,
+            controller.counts,
+            controller.run_blocking,
+            clock=utc_now,
+            monotonic=time.monotonic,
+            namespaces=cluster.namespaces,
+        )
         exchange = Exchange(
             MeasuredSource(controller, controller.counts),
             TokenReviewIdentifier(
@@ -185,7 +200,7 @@ class Operator:
             stack.push_async_callback(exchange.stop)
             self._leader = Leader(controller.jobs, watch.counts, controller.counts)
             running = asyncio.create_task(controller.run(), name="controller")
-            others = asyncio.create_task(self._run_others(feed, janitor), name="feed")
+            others = asyncio.create_task(self._run_others(feed, janitor, eraser), name="feed")
             try:
                 await asyncio.wait({stopping, running, others}, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -202,13 +217,14 @@ class Operator:
             if task.done() and not task.cancelled():
                 task.result()  # what it raised ends this process
 
-    async def _run_others(self, feed: ClusterFeed, janitor: Janitor) -> None:
+    async def _run_others(self, feed: ClusterFeed, janitor: Janitor, eraser: Eraser) -> None:
         """What feeds the controller, and what cleans up once all jobs are known."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_label())
             await feed.start()
             group.create_task(feed.run())
             group.create_task(janitor.run())
+            group.create_task(eraser.run())
             logger.info("leading")
 
     async def _keep_label(self) -> None:

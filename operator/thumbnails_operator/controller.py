@@ -229,6 +229,14 @@ class Controller:
         self._check_synced()
         return tuple(self._roster.unreadable())
 
+    async def delete_job(self, job: ThumbnailJob) -> None:
+        """Delete a job for good, whatever it does. Raises Unavailable."""
+        await self._writer.erase(job)
+
+    def held(self) -> frozenset[JobKey]:
+        """Jobs that workers still have something of, although nobody wants it."""
+        return self._dispatcher.unwanted_jobs()
+
     def on_job_deleted(self, listener: Callable[[ThumbnailJob], None]) -> None:
         """Call `listener` with each job that is gone, whoever deleted it."""
         self._roster.on_deleted(listener)

@@ -61,6 +61,10 @@ class Counts:
         self.webhook_attempts = self._counter(
             "webhook_attempts", "Attempts to deliver a webhook whose outcome is known, by result.", "result"
         )
+        self.erased_accounts = self._counter(
+            "erased_accounts", "Accounts that were erased with all they had."
+        )
+        self.erased_objects = self._counter("erased_objects", "Objects that were deleted for that.")
         self.wait_seconds = self._histogram(
             "job_wait_seconds",
             "From when this operator first saw a job, which may be suspended at first, to its first worker.",

@@ -288,6 +288,11 @@ class Dispatcher:
         record = self._workers.get(worker)
         return frozenset(record.unwanted) if record else frozenset()
 
+    def unwanted_jobs(self) -> frozenset[JobKey]:
+        """The jobs of all leases that workers hold and nobody wants."""
+        names = (LeaseName.parse(lease) for record in self._workers.values() for lease in record.unwanted)
+        return frozenset(name.job for name in names if name is not None)
+
     def is_current(self, worker: WorkerKey, lease: str) -> bool:
         """Whether this lease is the worker's (still)."""
         return self._held_by(worker, lease) is not None

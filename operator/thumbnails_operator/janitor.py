@@ -7,7 +7,7 @@ are looked at once more, on the event loop, right before each request that delet
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +18,14 @@ from thumbnails_common.objectstore import NoSuchObject, ObjectFacts, ObjectStore
 from thumbnails_common.tombstone import MAX_BYTES, InvalidTombstone, Tombstone
 from thumbnails_contract.errors import Unavailable
 from thumbnails_contract.job import JobKey, ThumbnailJob
-from thumbnails_contract.keys import IDEMPOTENCY, SOURCES, THUMBNAILS, TOMBSTONES, tombstone_key
+from thumbnails_contract.keys import (
+    ERASURES_DONE,
+    IDEMPOTENCY,
+    SOURCES,
+    THUMBNAILS,
+    TOMBSTONES,
+    tombstone_key,
+)
 
 from .settings import OperatorSettings
 from .sweep import (
@@ -64,8 +71,9 @@ class Janitor:
     """Keeps the bucket clean. Everything runs on the event loop but for what `run_blocking` is given.
 
     `jobs` gives all jobs that are known now, `unreadable` the names of those that this version cannot
-    read; `run` may only be called once both are complete. `namespaces` are those that `jobs` knows
-    (None: all): what lies elsewhere in the bucket is left alone.
+    read; `run` may only be called once both are complete. `held` gives those that workers still have
+    something of although nobody wants it: their thumbnails may be on their way, and go when they have come.
+    `namespaces` are those that `jobs` knows (None: all): what lies elsewhere in the bucket is left alone.
     """
 
     def __init__(
@@ -77,11 +85,13 @@ class Janitor:
         clock: Callable[[], datetime],
         *,
         unreadable: Callable[[], Iterable[JobKey]] = tuple,
+        held: Callable[[], Container[JobKey]] = frozenset,
         namespaces: Iterable[str] | None = None,
     ) -> None:
         self._objects = objects
         self._jobs = jobs
         self._unreadable = unreadable
+        self._held = held
         self._rules = Rules.of(settings, namespaces)
         self._interval_seconds = settings.sweep_interval_seconds
         self._run_blocking = run_blocking
@@ -101,6 +111,11 @@ class Janitor:
         """Whether this object is being deleted right now: then it is nothing to build upon (a cache hit)."""
         return key in self._deleting
 
+    async def remove(self, keys: Sequence[str]) -> None:
+        """Delete these objects, whoever refers to them. Raises Unavailable."""
+        async with self._one_at_a_time:
+            await self._delete_now(keys)
+
     async def run(self) -> None:
         """Sweep now and then at intervals, and delete what deleted jobs leave; until cancelled."""
         async with asyncio.TaskGroup() as group:
@@ -113,7 +128,7 @@ class Janitor:
         known = _Known(self._jobs, self._unreadable)
         now = self._clock()
         deleted = await self._sweep_tombstones(known, now)
-        for prefix in (SOURCES, THUMBNAILS, IDEMPOTENCY):
+        for prefix in (SOURCES, THUMBNAILS, IDEMPOTENCY, ERASURES_DONE):
             deleted += await self._sweep_objects(prefix, known, now)
         return deleted
 
@@ -142,9 +157,12 @@ class Janitor:
             await self._queued.wait()
             self._queued.clear()
             began = loop.time()
-            batch = [self._queue[uid] for uid in islice(self._queue, BATCH_JOBS)]
+            held = self._held()
+            free = (deleted for deleted in self._queue.values() if deleted.key not in held)
+            batch = list(islice(free, BATCH_JOBS))
             try:
-                await self._delete_leftovers(batch)
+                if batch:
+                    await self._delete_leftovers(batch)
                 failures = 0
                 pause = max(PAUSE_SECONDS, PAUSE_FACTOR * (loop.time() - began))
             except Unavailable as error:
@@ -188,6 +206,8 @@ class Janitor:
                         done.append(facts.key)
                     continue
                 verdict = judge_tombstone(tombstone, facts.last_modified, known.references, self._rules, now)
+                if verdict is Verdict.FINISH and JobKey(tombstone.namespace, tombstone.name) in self._held():
+                    continue
                 if verdict is Verdict.FINISH:
                     keys.extend(tombstone_keys(tombstone))
                 if verdict is not Verdict.WAIT:
@@ -219,13 +239,17 @@ class Janitor:
                 keys = choose(candidates[start : start + BATCH_OBJECTS], known.references)
                 if not keys:
                     continue
-                self._deleting = frozenset(keys)
-                try:
-                    await self._run_blocking(self._objects.delete, keys)
-                finally:
-                    self._deleting = frozenset()
+                await self._delete_now(keys)
                 deleted += len(keys)
         return deleted
+
+    async def _delete_now(self, keys: Sequence[str]) -> None:
+        """The caller holds the lock."""
+        self._deleting = frozenset(keys)
+        try:
+            await self._run_blocking(self._objects.delete, keys)
+        finally:
+            self._deleting = frozenset()
 
 
 class _Known:

@@ -86,6 +86,8 @@ class OperatorSettings:
     source_retention_seconds: float = 86_400.0
     thumbnails_keep_days: float | None = None
     idempotency_seconds: int = 86_400  # what the API keeps of an Idempotency-Key
+    erasure_poll_seconds: float = 5.0  # between two looks for accounts that are to be erased
+    erasure_seconds: float = 15.0  # that it takes at least; longer than the API tries to create a job
 
     # The loop (controller.py)
     blocking_threads: int = 8
@@ -162,6 +164,10 @@ class OperatorSettings:
             idempotency_seconds=read.integer(
                 "THUMBNAILS_IDEMPOTENCY_SECONDS", defaults.idempotency_seconds, least=60, most=31_536_000
             ),
+            erasure_poll_seconds=read.number(
+                "THUMBNAILS_ERASURE_POLL_SECONDS", defaults.erasure_poll_seconds, least=0.1
+            ),
+            erasure_seconds=read.number("THUMBNAILS_ERASURE_SECONDS", defaults.erasure_seconds),
             sweep_grace_seconds=read.number("THUMBNAILS_SWEEP_GRACE_SECONDS", defaults.sweep_grace_seconds),
             source_retention_seconds=read.number(
                 "THUMBNAILS_KEEP_ORIGINALS_SECONDS", defaults.source_retention_seconds

@@ -97,18 +97,24 @@ class StatusWriter:
 
     async def delete(self, job: ThumbnailJob) -> bool:
         """Delete the job itself; False when it has changed meanwhile."""
-        key = job.key
+        if (deleted := await self.erase(job)) is None:
+            return False
+        self._counts.deleted.inc(deleted)
+        return True
+
+    async def erase(self, job: ThumbnailJob) -> bool | None:
+        """Delete the job itself, whatever it does; False when somebody else did, None when it has changed."""
+        key, deleted = job.key, True
         try:
             await self._run_blocking(self._store.delete, key.namespace, key.name, uid=job.uid)
         except Conflict:
             await self._refresh(key)
-            return False
+            return None
         except ObjectMissing:
             logger.debug("%s was deleted by somebody else", key)
-        else:
-            self._counts.deleted.inc()
+            deleted = False
         self._roster.forget(key)
-        return True
+        return deleted
 
     async def _patch(self, key: JobKey, patch: dict[str, Any], resource_version: str) -> Document | None:
         """The document after the patch; None when it has changed meanwhile: what it is now is known then."""

@@ -27,7 +27,10 @@ from thumbnails_contract.keys import (
 from .settings import OperatorSettings
 
 _IDEMPOTENCY = re.compile(r"idempotency/([^/]+)/[^/]+/[0-9a-f]{64}")
+_ERASED = re.compile(r"erasures/done/([^/]+)/[^/]+")
 _THUMBNAIL = re.compile(r"thumbnails/([^/]+)/([^/]+)/[0-9a-f]{64}/([0-9a-f]{32})")
+# How long it is told that an account was erased.
+_ERASURE_RETENTION: Final = timedelta(days=30)
 # When a job that has not ended ends.
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
@@ -200,6 +203,8 @@ def _is_removable(facts: ObjectFacts, references: References, rules: Rules, now:
         # The API counts from a clock of its own: nothing goes that it may still answer with.
         kept = rules.idempotency_retention + rules.grace
         return rules.watches(match[1]) and now - facts.last_modified > kept
+    if match := _ERASED.fullmatch(facts.key):
+        return rules.watches(match[1]) and now - facts.last_modified > _ERASURE_RETENTION
     if match := _THUMBNAIL.fullmatch(facts.key):
         return not _is_held(match, references, rules) and _is_outlived(facts, references, rules, now)
     return False

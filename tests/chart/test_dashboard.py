@@ -87,10 +87,12 @@ def test_panels_and_alerts_ask_for_what_api_and_operator_tell(render: Any) -> No
 
 def test_what_there_is_to_know_has_a_panel(render: Any) -> None:
     shown = {name for _, expression in expressions(render) for name, _ in asked(expression)}
-    # Sums and counts are for those who ask otherwise; deletions and conflicts are of interest to developers.
+    # Sums and counts are for those who ask otherwise; what is deleted and conflicts interest developers.
     left = {name for name in told() if not name.endswith(("_sum", "_count"))} - shown
     assert left <= {
         "thumbnails_api_jobs",  # as the operator's
+        "thumbnails_operator_erased_accounts_total",
+        "thumbnails_operator_erased_objects_total",
         "thumbnails_operator_jobs_deleted_total",
         "thumbnails_operator_jobs_handed_out_total",
         "thumbnails_operator_status_conflicts_total",

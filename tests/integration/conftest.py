@@ -141,6 +141,27 @@ class Service:
         """The processes of this role, the oldest first."""
         return sorted(pid for pid, is_role in self.processes().items() if is_role == role)
 
+    # ---- what an administrator does --------------------------------------------------------------
+
+    def administer(self, *arguments: str) -> "subprocess.Popen[str]":
+        """`thumbnails-api` with these arguments and the same THUMBNAILS_DATA, as its users run it."""
+        program = "import sys; from thumbnails_api.cli import main; sys.exit(main())"
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("KUBE")}
+        return subprocess.Popen(
+            [sys.executable, "-c", program, *arguments],
+            env=environment | {"THUMBNAILS_DATA": str(self.data)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def keys(self, *arguments: str) -> str:
+        """`thumbnails-api keys` with these arguments: what it prints."""
+        process = self.administer("keys", *arguments)
+        printed, said = process.communicate(timeout=PATIENCE_SECONDS)
+        assert process.returncode == 0, said
+        return printed.strip()
+
     # ---- what a client does ----------------------------------------------------------------------
 
     def request(self, method: str, path: str, **options: Any) -> requests.Response:

@@ -38,6 +38,7 @@ class Held:
     source_bytes: int = 0
     result: Result | None = None
     sending: bool = False  # its result is under way
+    dropped: bool = False  # wanted by nobody, but its thumbnails may be under way
 
     @property
     def owner(self) -> tuple[str, str]:
@@ -73,7 +74,7 @@ class Holdings:
 
     def holds(self, held: Held) -> bool:
         """Whether anybody still wants this item."""
-        return self._held.get(held.item.lease) is held
+        return self._held.get(held.item.lease) is held and not held.dropped
 
     def capacity(self) -> int:
         """How many more items may be taken now."""
@@ -85,7 +86,9 @@ class Holdings:
 
     def finish(self, held: Held, result: Result) -> None:
         """Keep the result until it is acknowledged; that of an item that was dropped is forgotten."""
-        if self.holds(held) and held.result is None:
+        if held.dropped:
+            self._held.pop(held.item.lease, None)
+        elif self.holds(held) and held.result is None:
             held.stage = Stage.DONE
             held.result = result
 
@@ -119,5 +122,16 @@ class Holdings:
             held.sending = False
 
     def drop(self, lease: str) -> Held | None:
-        """Forget an item; gives what was held, for the caller to end what is under way."""
-        return self._held.pop(lease, None)
+        """Forget an item; gives what was held, for the caller to end what is under way.
+
+        One whose thumbnails may be under way to the object store counts as held until that is over: whoever
+        deletes them has to know when no more can come.
+        """
+        held = self._held.get(lease)
+        if held is None or held.dropped:
+            return None
+        if held.stage is Stage.STORING:
+            held.dropped = True
+        else:
+            del self._held[lease]
+        return held

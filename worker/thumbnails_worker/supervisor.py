@@ -24,6 +24,7 @@ from typing import Final
 
 from thumbnails_contract import keys
 from thumbnails_contract.errors import (
+    Cancelled,
     OutputTooLarge,
     RenderError,
     SourceError,
@@ -529,6 +530,9 @@ class Supervisor:
             raise OutputTooLarge(
                 f"Output '{wanted.output.name}' would have {size} bytes; at most {limit} are allowed."
             )
+        with self._state:
+            if not self._holdings.holds(made.held):
+                raise Cancelled
         values = {
             "width": str(picture.width),
             "height": str(picture.height),

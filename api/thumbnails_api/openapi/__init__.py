@@ -29,6 +29,7 @@ _TAGS = (
     ("Images", "Pictures come in, and originals go out."),
     ("Jobs", "What became of uploads, one by one, in pages and as events."),
     ("Thumbnails", "What was made."),
+    ("Accounts", "The end of all that an account has."),
     ("Service", "What the service is, and how it is."),
     ("Pages", "For people with a browser."),
 )

@@ -8,6 +8,8 @@ from thumbnails_api.settings import ApiSettings
 from thumbnails_api.sniff import DECODED_FORMATS
 from thumbnails_api.uploads import ARCHIVE_TYPES, IMAGE_FIELD
 from thumbnails_contract.errors import (
+    AccountBeingErased,
+    AccountNotFound,
     ArchiveTooLarge,
     CorruptSource,
     ForbiddenOrigin,
@@ -50,12 +52,13 @@ from .elements import (
     schema_ref,
     without_bodies,
 )
-from .schemas import BATCH_ID, JOB_ID, OUTPUT_NAME, SERVED_FORMATS, option_schemas, words
+from .schemas import ACCOUNT, BATCH_ID, JOB_ID, OUTPUT_NAME, SERVED_FORMATS, option_schemas, words
 
 _FILE_HEADERS: Final = ("ETag", "Accept-Ranges", "Content-Disposition", "Vary", *RATE_LIMITS)
 _TEXT: Final[Element] = {"type": "string"}
 
 _JOB_ID: Final = parameter("job_id", "path", "The job.", JOB_ID)
+_ACCOUNT: Final = parameter("account", "path", "The caller's own account, as every job says it.", ACCOUNT)
 _PREFER: Final = parameter(
     "Prefer",
     "header",
@@ -112,6 +115,8 @@ def paths(settings: ApiSettings, *, requires_login: bool) -> dict[str, Element]:
         "/jobs/{job_id}/links": _with_head(writer.get_links()),
         "/jobs/{job_id}/events": {"get": writer.get_job_events()},
         "/events": {"get": writer.get_events()},
+        "/accounts/{account}": {"delete": writer.delete_account()},
+        "/accounts/{account}/erasure": _with_head(writer.get_erasure()),
         "/presets": _with_head(writer.get_presets()),
         "/healthz": _with_head(writer.get_health()),
         "/readyz": _with_head(writer.get_readiness()),
@@ -164,6 +169,7 @@ class _Writer:
             InvalidIdempotencyKey,
             IdempotencyKeyInUse,
             IdempotencyKeyReused,
+            AccountBeingErased,
             PayloadTooLarge,
             ArchiveTooLarge,
             UnsupportedFormat,
@@ -378,10 +384,19 @@ class _Writer:
             "deleteJob",
             "Jobs",
             "Delete a job, with its original and its thumbnails",
-            "What is being made of it is dropped.",
-            parameters=[_JOB_ID],
+            (
+                "From 204 on nothing of it can be had any more; its objects are removed within seconds."
+                " With `Prefer: wait`, 204 says that they are gone, and 202 that they will be: ask again,"
+                " until 204 or 404. What is being made of it is dropped."
+            ),
+            parameters=[_JOB_ID, _PREFER],
             responses={
-                "204": response("It is gone.", headers=RATE_LIMITS),
+                "202": response(
+                    "It is gone, but not yet all of its objects.",
+                    json_content(schema_ref("Deleted")),
+                    headers=("Preference-Applied", *RATE_LIMITS),
+                ),
+                "204": response("It is gone.", headers=("Preference-Applied", *RATE_LIMITS)),
                 **problem_responses(*self._access, *errors),
             },
         )
@@ -443,6 +458,51 @@ class _Writer:
             responses={
                 "200": _event_stream("Event"),
                 **problem_responses(*self._access, JobStoreUnavailable),
+            },
+        )
+
+    # ---- accounts --------------------------------------------------------------------------------
+
+    def delete_account(self) -> Element:
+        """`DELETE /accounts/{account}`."""
+        return self._operation(
+            "deleteAccount",
+            "Accounts",
+            "Erase all that the account has",
+            (
+                "Its jobs, originals, thumbnails, and what is remembered of its uploads. It takes some"
+                " seconds at least; until it is done uploads are refused (`AccountBeingErased`). The account"
+                " itself, its keys and the secret that its webhooks are signed with stay. Asking again while"
+                " it runs changes nothing."
+            ),
+            parameters=[_ACCOUNT],
+            responses={
+                "202": response(
+                    "It has begun.",
+                    json_content(schema_ref("Erasure")),
+                    headers=("Location", *RATE_LIMITS),
+                    links={
+                        "erasure": {
+                            "operationId": "getAccountErasure",
+                            "parameters": {"account": "$response.body#/account"},
+                        }
+                    },
+                ),
+                **problem_responses(*self._access, AccountNotFound, ObjectStoreUnavailable),
+            },
+        )
+
+    def get_erasure(self) -> Element:
+        """`GET /accounts/{account}/erasure`."""
+        return self._operation(
+            "getAccountErasure",
+            "Accounts",
+            "Whether the account's erasure is done",
+            "The one that runs, or the last one of some weeks. 404 `NotFound` when there was none.",
+            parameters=[_ACCOUNT],
+            responses={
+                "200": response("How far it is.", json_content(schema_ref("Erasure")), headers=RATE_LIMITS),
+                **problem_responses(*self._access, AccountNotFound, NotFound, ObjectStoreUnavailable),
             },
         )
 

@@ -48,6 +48,12 @@ OUTPUT_NAME: Final[Element] = {
     "maxLength": MAX_LABEL_LENGTH,
     "examples": [DEFAULT_OUTPUT],
 }
+ACCOUNT: Final[Element] = {
+    "type": "string",
+    "pattern": _LABEL,
+    "maxLength": MAX_LABEL_LENGTH,
+    "examples": ["shop"],
+}
 SERVED_FORMATS: Final = tuple(word.value for word in Format if word is not Format.AUTO)
 
 
@@ -99,6 +105,18 @@ def schemas(settings: ApiSettings) -> dict[str, Element]:
         "Event": _event("job", "deleted", "reset"),
         "JobEvent": _event("job"),
         "Deleted": _object("The job is gone.", {"id": {"type": "string"}}),
+        "Erasure": _object(
+            "The erasure of an account.",
+            {
+                "id": {"type": "string"},
+                "account": {"type": "string"},
+                "status": {"type": "string", "enum": ["running", "done"]},
+                "requestedAt": _TIME,
+                "finishedAt": _or_null(_TIME),
+                "jobs": {**_or_null(_COUNT), "description": "How many were erased, once it is done."},
+                "objects": {**_or_null(_COUNT), "description": "Files and records, once it is done."},
+            },
+        ),
         "WebhookEvent": _webhook_event(),
         "BatchWebhookEvent": _batch_webhook_event(),
     }

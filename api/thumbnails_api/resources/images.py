@@ -11,6 +11,7 @@ import falcon
 from thumbnails_api.accounts import Caller
 from thumbnails_api.answers import Answer, json_body
 from thumbnails_api.batches import take_batch
+from thumbnails_api.erasures import Erasures
 from thumbnails_api.idempotency import Idempotency, Plan, fingerprint, parse_key
 from thumbnails_api.intake import Intake
 from thumbnails_api.job_cache import JobCache
@@ -43,10 +44,12 @@ class Images:
     presets: Presets
     quotas: UploadQuotas
     idempotency: Idempotency
+    erasures: Erasures
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """One picture is answered with its job, several with a batch of jobs and problems."""
         caller: Caller = req.context.caller
+        self.erasures.check(caller)
         query = parse_query(req.query_string)
         key = parse_key(req.get_header("Idempotency-Key"))
         # The server knows the length of a whole body, whether it came in chunks or not.

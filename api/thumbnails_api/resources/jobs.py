@@ -12,7 +12,7 @@ from thumbnails_api.job_cache import JobCache
 from thumbnails_api.job_json import job_document
 from thumbnails_api.options import check_names, parse_query
 from thumbnails_api.pages import decode_cursor, encode_cursor, parse_batch, parse_limit, parse_statuses
-from thumbnails_api.waiting import Waiting
+from thumbnails_api.waiting import Waiting, applied, parse_wait
 from thumbnails_contract.errors import InvalidOption, JobNotFound, NoJobs
 
 _PARAMETERS: Final = ("status", "batch", "limit", "cursor")
@@ -68,6 +68,18 @@ class Job:
     on_head = on_get
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, job_id: str) -> None:
-        """Delete the job, with its original and its thumbnails."""
-        self.deletion.delete(req.context.caller, job_id)
+        """Delete the job, with its original and its thumbnails.
+
+        204: nothing of it can be had any more. With `Prefer: wait`, once its objects are gone as well; 202
+        when that takes longer.
+        """
+        caller, prefer = req.context.caller, req.get_header("Prefer")
+        self.deletion.delete(caller, job_id, again=parse_wait(prefer) is not None)
         resp.status = falcon.HTTP_204
+        with self.waiting.place(prefer) as seconds:
+            if seconds is None:
+                return
+            resp.set_header("Preference-Applied", applied(seconds))
+            if not self.deletion.wait(caller, job_id, seconds):
+                write_json(resp, {"id": job_id})
+                resp.status = falcon.HTTP_202

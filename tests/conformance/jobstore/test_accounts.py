@@ -4,6 +4,7 @@
 another namespace. Both know all names there are: ids, batches, cursors, event ids, object keys, links.
 """
 
+import asyncio
 import hashlib
 import io
 import json
@@ -22,10 +23,14 @@ from thumbnails_api.app import create_app
 from thumbnails_api.job_cache import JobCache
 from thumbnails_api.links import LinkSigner
 from thumbnails_api.settings import ApiSettings
-from thumbnails_common.jobstore import JobStore
+from thumbnails_common.jobstore import JobStore, list_all
 from thumbnails_common.objectstore import NoSuchObject, ObjectExists, ObjectFacts
 from thumbnails_contract.errors import Unauthorized
+from thumbnails_contract.job import ThumbnailJob
 from thumbnails_contract.status import Condition, ConditionType, OutputFacts, Status
+from thumbnails_operator.counts import Counts
+from thumbnails_operator.eraser import Eraser
+from thumbnails_operator.settings import OperatorSettings
 
 NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 SECRET = "s" * 32
@@ -66,6 +71,9 @@ class Objects:
         body = io.BytesIO(self.objects[key][1][offset:end])
         body.facts = facts  # type: ignore[attr-defined]
         return body
+
+    def list(self, prefix: str) -> Iterator[ObjectFacts]:
+        return (facts for key, (facts, _) in sorted(self.objects.items()) if key.startswith(prefix))
 
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:
@@ -168,6 +176,7 @@ def world(backend: Any, job_store: JobStore, picture: Callable[[int], bytes]) ->
         ApiSettings(max_following_requests=0),
         authenticator=Login(callers),
         signer=LinkSigner.from_text(SECRET),
+        sleep=lambda _seconds: None,
     )
     jobs.start()
     try:
@@ -367,6 +376,64 @@ def test_a_job_that_names_another_account_s_original_does_not_show_it(
     assert theirs in world.objects.objects
     tombstone = json.loads(world.objects.objects[f"tombstones/{world.namespace}/thief"][1])
     assert theirs not in json.dumps(tombstone)
+
+
+def test_an_account_can_be_erased_by_itself_alone_and_completely(
+    world: World, picture: Callable[[int], bytes]
+) -> None:
+    mine = {attacker: world.upload(attacker, picture(8)).json["id"] for attacker in ATTACKERS}
+    assert world.request("rival", "DELETE", "/accounts/shop").json["reason"] == "AccountNotFound"
+    assert world.get("rival", "/accounts/shop/erasure").status_code == 404
+    assert world.request("", "DELETE", "/accounts/shop").status_code == 401
+    assert world.request("shop", "DELETE", "/accounts/shop").status_code == 202
+    assert world.upload("shop", picture(7)).json["reason"] == "AccountBeingErased"
+    for attacker in ATTACKERS:  # the other namespace's account of that name is another one
+        assert world.upload(attacker, picture(7)).status_code == 201
+        assert world.get(attacker, f"/jobs/{mine[attacker]}").status_code == 200
+    assert world.get("twin", "/accounts/shop/erasure").json["reason"] == "NotFound"
+    erase(world)
+    assert world.get("shop", "/accounts/shop/erasure").json["status"] == "done"
+    assert all(world.get("shop", f"/jobs/{job_id}").status_code == 404 for job_id in world.ids)
+    left = [key for key in world.objects.objects if f"{world.namespace}/shop" in key]
+    assert left == [f"erasures/done/{world.namespace}/shop"]
+    for attacker in ATTACKERS:
+        assert world.get(attacker, f"/images/{mine[attacker]}").status_code == 200
+    assert world.upload("shop", picture(7)).status_code == 201
+
+
+def erase(world: World) -> None:
+    """What the operator does, until it is done."""
+    now = 0.0
+
+    class Janitor:
+        async def remove(self, keys: Iterable[str]) -> None:
+            world.objects.delete(keys)
+
+    async def run_blocking(function: Any, *arguments: Any, **options: Any) -> Any:
+        return function(*arguments, **options)
+
+    async def delete_job(job: ThumbnailJob) -> None:
+        world.store.delete(job.key.namespace, job.key.name, uid=job.uid)
+
+    def jobs() -> list[ThumbnailJob]:
+        return [ThumbnailJob.parse(each) for each in list_all(world.store, world.namespace).items]
+
+    objects: Any = world.objects
+    eraser = Eraser(
+        objects,
+        Janitor(),
+        jobs,
+        delete_job,
+        tuple,
+        OperatorSettings(),
+        Counts(),
+        run_blocking,
+        clock=lambda: NOW,
+        monotonic=lambda: now,
+    )
+    for _ in range(4):
+        asyncio.run(eraser.look())
+        now += 60
 
 
 def test_labels_do_not_move_a_job_to_another_account(

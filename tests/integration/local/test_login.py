@@ -1,30 +1,12 @@
 """The login of a service without Kubernetes: keys made and revoked by the command while it runs."""
 
-import os
 import socket
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 import requests
 
 PATIENCE_SECONDS = 60.0
-
-
-def keys(service: Any, *arguments: str) -> str:
-    """Run `thumbnails-api keys`, as its users do: with the same THUMBNAILS_DATA."""
-    program = "import sys; from thumbnails_api.cli import main; sys.exit(main())"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("KUBE")}
-    done = subprocess.run(
-        [sys.executable, "-c", program, "keys", *arguments],
-        env=environment | {"THUMBNAILS_DATA": str(service.data)},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=PATIENCE_SECONDS,
-    )
-    return done.stdout.strip()
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -38,7 +20,7 @@ def test_keys_count_while_the_service_runs_and_outlive_it(
     assert service.request("GET", "/jobs").status_code == 401
     assert service.request("GET", "/readyz").status_code == 200
 
-    shop = keys(service, "create", "--account", "shop")
+    shop = service.keys("create", "--account", "shop")
     eventually(
         lambda: service.request("GET", "/jobs", headers=bearer(shop)).status_code == 404,
         seconds=PATIENCE_SECONDS,
@@ -48,8 +30,8 @@ def test_keys_count_while_the_service_runs_and_outlive_it(
     assert uploaded.json()["account"] == "shop"
     path = f"/jobs/{uploaded.json()['id']}"
 
-    reader = keys(service, "create", "--account", "shop", "--scope", "read")
-    rival = keys(service, "create", "--account", "rival")
+    reader = service.keys("create", "--account", "shop", "--scope", "read")
+    rival = service.keys("create", "--account", "rival")
     eventually(
         lambda: service.request("GET", path, headers=bearer(reader)).status_code == 200,
         seconds=PATIENCE_SECONDS,
@@ -63,7 +45,7 @@ def test_keys_count_while_the_service_runs_and_outlive_it(
         assert service.request("GET", refused, headers=bearer(rival)).status_code == 404
     assert service.request("DELETE", path, headers=bearer(rival)).status_code == 404
 
-    keys(service, "revoke", shop)
+    service.keys("revoke", shop)
     eventually(
         lambda: service.request("GET", path, headers=bearer(shop)).status_code == 401,
         seconds=PATIENCE_SECONDS,

@@ -1,15 +1,21 @@
 """GET /jobs, GET and DELETE /jobs/{id}: order, pages, filters, waiting, tombstones."""
 
+import io
 import itertools
 import threading
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from thumbnails_api.accounts import Access, Caller
+from thumbnails_api.deletion import Deletion
 from thumbnails_common.jobstore import ObjectMissing
+from thumbnails_common.objectstore import NoSuchObject
 from thumbnails_common.tombstone import Tombstone
 from thumbnails_contract.errors import JobStoreUnavailable, ObjectStoreUnavailable
+
+NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 
 
 class ByHeader:
@@ -243,6 +249,41 @@ def test_deleting_writes_a_tombstone_first(service: Any, problem: Any, jpeg: byt
     assert service.store.documents == {}
     problem(service.get(f"/jobs/{job_id}"), 404, "JobNotFound")
     problem(service.request("DELETE", f"/jobs/{job_id}"), 404, "JobNotFound")
+
+
+def test_a_deletion_that_is_waited_for_says_when_nothing_is_left(
+    service: Any, problem: Any, jpeg: bytes
+) -> None:
+    job_id = service.upload(jpeg).json["id"]
+    path, tombstone = f"/jobs/{job_id}", f"tombstones/thumbnails/{job_id}"
+    for _ in range(2):  # it may be asked for again
+        result = service.request("DELETE", path, headers={"Prefer": "wait=0"})
+        assert (result.status_code, result.json) == (202, {"id": job_id})
+        assert result.headers["preference-applied"] == "wait=0"
+    problem(service.get(path), 404, "JobNotFound")
+    caller, meanwhile = Caller("thumbnails", "default"), iter([[], [tombstone]])
+    deletion = Deletion(
+        service.store,
+        service.objects,
+        service.jobs,
+        lambda: NOW,
+        sleep=lambda _seconds: service.objects.delete(next(meanwhile)),  # what the operator does
+    )
+    deletion.delete(caller, job_id, again=True)
+    assert deletion.wait(caller, job_id, 60)
+    assert next(meanwhile, None) is None
+    other = service.upload(jpeg).json["id"]
+    service.objects.failures["head"] = [NoSuchObject()]
+    result = service.request("DELETE", f"/jobs/{other}", headers={"Prefer": "wait=20"})
+    assert (result.status_code, result.headers["preference-applied"]) == (204, "wait=20")
+    problem(service.request("DELETE", path, headers={"Prefer": "wait=20"}), 404, "JobNotFound")
+
+
+def test_a_deletion_of_another_account_is_nobody_s_business(service: Any, problem: Any, jpeg: bytes) -> None:
+    tombstone = Tombstone("thumbnails", "theirs", "uid", (), NOW, "shop").to_bytes()
+    service.objects.put("tombstones/thumbnails/theirs", io.BytesIO(tombstone), len(tombstone))
+    result = service.request("DELETE", "/jobs/theirs", headers={"Prefer": "wait=1"})
+    problem(result, 404, "JobNotFound")
 
 
 def test_without_a_tombstone_nothing_is_deleted(service: Any, problem: Any, jpeg: bytes) -> None:

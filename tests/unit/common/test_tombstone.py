@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from thumbnails_common.tombstone import MAX_BYTES, InvalidTombstone, Tombstone
 
 DELETED_AT = datetime(2026, 11, 24, 5, 45, 54, tzinfo=UTC)
-TOMBSTONE = Tombstone("team-a", "photo", "uid-1", ("sources/team-a/x", "thumbnails/team-a/y"), DELETED_AT)
+TOMBSTONE = Tombstone(
+    "team-a", "photo", "uid-1", ("sources/team-a/x", "thumbnails/team-a/y"), DELETED_AT, "shop"
+)
 
 
 def test_the_form_in_the_object_store() -> None:
@@ -20,8 +22,15 @@ def test_the_form_in_the_object_store() -> None:
         "name": "photo",
         "uid": "uid-1",
         "keys": ["sources/team-a/x", "thumbnails/team-a/y"],
+        "account": "shop",
         "deletedAt": "2026-11-24T05:45:54Z",
     }
+
+
+def test_one_of_an_earlier_version_says_no_account() -> None:
+    document = json.loads(TOMBSTONE.to_bytes())
+    del document["account"]
+    assert Tombstone.parse(json.dumps(document).encode()).account == ""
 
 
 @given(
@@ -31,6 +40,7 @@ def test_the_form_in_the_object_store() -> None:
         name=st.text(),
         uid=st.text(),
         keys=st.lists(st.text()).map(tuple),
+        account=st.text(),
         deleted_at=st.integers(0, 4_000_000_000).map(lambda seconds: datetime.fromtimestamp(seconds, UTC)),
     )
 )
@@ -56,6 +66,7 @@ def test_the_largest_job_fits() -> None:
         {"deletedAt": "yesterday"},
         {"deletedAt": "2026-11-24T05:45:54"},
         {"deletedAt": 0},
+        {"account": None},
     ],
 )
 def test_another_shape_is_refused(change: dict[str, object]) -> None:

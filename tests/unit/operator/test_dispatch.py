@@ -159,9 +159,12 @@ def test_a_removed_job_is_dropped_by_its_worker_until_it_is_held_no_more() -> No
     (grant,) = dispatcher.grant(worker("w"), 1)
     assert dispatcher.remove(grant.key)
     assert dispatcher.drops(worker("w")) == {grant.lease}
+    dispatcher.hold(worker("w"), (grant.lease,), 1)
+    assert dispatcher.unwanted_jobs() == {grant.key}
     assert dispatcher.succeed(worker("w"), grant.lease) is None  # its result is ignored
-    dispatcher.hold(worker("w"), (), 1)
+    dispatcher.hold(worker("w"), (), 2)
     assert not dispatcher.drops(worker("w"))
+    assert not dispatcher.unwanted_jobs()
 
 
 def test_a_late_success_of_another_worker_counts_and_the_second_try_is_dropped() -> None:

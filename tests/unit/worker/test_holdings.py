@@ -146,3 +146,15 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
+
+
+def test_a_dropped_item_is_held_until_its_thumbnails_are_not_under_way_any_more(holdings: Holdings) -> None:
+    (held,) = holdings.take([item("a")])
+    held.stage = Stage.STORING
+    assert holdings.drop("a") is held
+    assert not holdings.holds(held)
+    assert holdings.leases() == ("a",)
+    assert holdings.drop("a") is None
+    holdings.finish(held, Result("a"))
+    assert holdings.leases() == ()
+    assert holdings.next_results() == []
