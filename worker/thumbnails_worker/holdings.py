@@ -11,9 +11,11 @@ from typing import Final
 from thumbnails_contract.wire import Item, Result
 
 # Beyond those that render: enough that the next original is there when a renderer becomes free, few
-# enough that another worker which is idle gets its share.
+# enough that another worker which is idle gets its share. To ask for an item and to fetch it takes some
+# milliseconds, on a busy machine tens of them: as many quick pictures are rendered meanwhile.
 _AHEAD_A_RENDERER: Final = 1
-_AHEAD: Final = 1
+_LEAST_AHEAD, _MOST_AHEAD = 1, 4
+_AHEAD_SECONDS: Final = 0.1
 # Thumbnails that wait for the object store, or results for the operator, for each item in work.
 _BEHIND_FACTOR: Final = 8
 
@@ -51,7 +53,7 @@ class Holdings:
 
     def __init__(self, renderers: int, ahead_bytes: int) -> None:
         """`ahead_bytes`: no more items are taken while originals of so many bytes wait."""
-        self._depth = renderers * (1 + _AHEAD_A_RENDERER) + _AHEAD
+        self._renderers = renderers
         self._ahead_bytes = ahead_bytes
         self._held: dict[str, Held] = {}
 
@@ -76,13 +78,14 @@ class Holdings:
         """Whether anybody still wants this item."""
         return self._held.get(held.item.lease) is held and not held.dropped
 
-    def capacity(self) -> int:
-        """How many more items may be taken now."""
+    def capacity(self, pace_seconds: float | None = None) -> int:
+        """How many more items may be taken now; `pace_seconds`: what a picture takes lately, if known."""
+        depth = self._renderers * (1 + _AHEAD_A_RENDERER) + _ahead(pace_seconds)
         waiting = sum(held.source_bytes for held in self.at(Stage.READY))
-        if waiting > self._ahead_bytes or len(self._held) > _BEHIND_FACTOR * self._depth:
+        if waiting > self._ahead_bytes or len(self._held) > _BEHIND_FACTOR * depth:
             return 0
         in_work = len(self.at(Stage.FETCHING, Stage.READY, Stage.RENDERING))
-        return max(0, self._depth - in_work)
+        return max(0, depth - in_work)
 
     def finish(self, held: Held, result: Result) -> None:
         """Keep the result until it is acknowledged; that of an item that was dropped is forgotten."""
@@ -135,3 +138,10 @@ class Holdings:
         else:
             del self._held[lease]
         return held
+
+
+def _ahead(pace_seconds: float | None) -> int:
+    """How many items are fetched beyond those that renderers have in hand."""
+    if not pace_seconds:
+        return _LEAST_AHEAD
+    return min(_MOST_AHEAD, max(_LEAST_AHEAD, int(_AHEAD_SECONDS / pace_seconds)))

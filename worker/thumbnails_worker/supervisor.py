@@ -225,7 +225,7 @@ class Supervisor:
         while True:
             with self._state:
                 wants = self._state.wait_for(self._should_poll, _BUSY_SECONDS)
-                capacity = self._holdings.capacity() if wants else 0
+                capacity = self._capacity() if wants else 0
                 wait_seconds = longest if capacity else busy
                 poll = Poll(capacity, self._holdings.leases(), wait_seconds)
                 request = self._request(poll)
@@ -242,10 +242,13 @@ class Supervisor:
     def _should_poll(self) -> bool:
         """Whether to ask for more now: when a renderer would soon have nothing, or a result goes along."""
         holdings = self._holdings
-        if self._draining or holdings.capacity() == 0:
+        if self._draining or self._capacity() == 0:
             return False
         ahead = len(holdings.at(Stage.FETCHING, Stage.READY))
         return ahead < self._settings.renderers or holdings.has_results()
+
+    def _capacity(self) -> int:
+        return self._holdings.capacity(self._occupation.pace_seconds)
 
     def _deliver(self) -> None:
         """Results that cannot wait for the next poll."""

@@ -27,6 +27,12 @@ def test_capacity_is_what_renderers_and_prefetching_can_use(holdings: Holdings) 
     assert holdings.capacity() == capacity - 1
 
 
+def test_the_quicker_pictures_are_rendered_the_more_of_them_are_fetched_ahead(holdings: Holdings) -> None:
+    paces = [holdings.capacity(seconds) for seconds in (None, 5.0, 0.05, 0.01, 0.0001)]
+    assert paces == sorted(paces)
+    assert paces[0] == paces[1] < paces[2] < paces[3] == paces[4]
+
+
 def test_nothing_is_taken_while_large_originals_wait(holdings: Holdings) -> None:
     (held,) = holdings.take([item("a")])
     held.stage, held.source_bytes = Stage.READY, 1001

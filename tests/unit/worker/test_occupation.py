@@ -20,3 +20,13 @@ def test_a_pause_without_work_is_no_waiting() -> None:
     done.add(1.0, 0.0)
     done.add(1.0, 60.0)
     assert done.waiting_share == 0
+
+
+def test_the_pace_follows_what_pictures_take_lately() -> None:
+    done = Occupation()
+    assert done.pace_seconds is None
+    done.add(1.0, 0.0)
+    assert done.pace_seconds == pytest.approx(1.0)
+    for _ in range(50):
+        done.add(0.02, 0.0)
+    assert done.pace_seconds == pytest.approx(0.02, rel=0.1)

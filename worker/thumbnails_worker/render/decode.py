@@ -48,6 +48,7 @@ class Frame:
 
     image: Image.Image
     milliseconds: int
+    is_same: bool = False  # as the one before: known without a look at pixels, where it is known
 
 
 def load(opened: Opened, at_least: Size | None = None) -> Image.Image:
@@ -293,8 +294,10 @@ def frames(opened: Opened) -> Iterator[Frame]:
 def _gif_frames(data: mmap.mmap | bytes, file: gif.GifFile, *, tolerant: bool) -> Iterator[Frame]:
     def decoded(*, tolerant: bool) -> Iterator[Frame]:
         with decoder_errors():
+            previous = None
             for image, milliseconds in gif.composite(data, file, tolerant=tolerant):
-                yield Frame(image, milliseconds)
+                yield Frame(image, milliseconds, is_same=image is previous)
+                previous = image
 
     given = 0
     try:

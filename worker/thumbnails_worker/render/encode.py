@@ -128,15 +128,23 @@ def _animation_options(
         options["palette"] = pictures[0].palette  # once, instead of one a frame
         if is_clear_somewhere(pictures):
             options["disposal"] = 2  # what was visible before must not shine through
-    elif format_ is Format.AVIF:
-        options["duration"] = [
-            length if length >= _SHORTEST_MILLISECONDS else _VIEWERS_MILLISECONDS for length in milliseconds
-        ]
-    else:
+    elif format_ is not Format.AVIF:
         options["loop"] = plays
     if format_ is Format.WEBP:
         options["background"] = (0, 0, 0, 0)
     return options
+
+
+def stays(runs: Sequence[Sequence[int]], format_: Format) -> list[int]:
+    """How long each picture stays that was there for so many frames in a row, each so many milliseconds."""
+    return [
+        run[0] if len(run) == 1 and format_ is not Format.AVIF else sum(map(_as_viewers_do, run))
+        for run in runs
+    ]
+
+
+def _as_viewers_do(milliseconds: int) -> int:
+    return milliseconds if milliseconds >= _SHORTEST_MILLISECONDS else _VIEWERS_MILLISECONDS
 
 
 def bounded(milliseconds: Sequence[int], format_: Format) -> list[int]:

@@ -9,7 +9,7 @@ import io
 import mmap
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from PIL import Image
@@ -129,21 +129,44 @@ def covers_all(file: GifFile) -> bool:
 def composite(data: Data, file: GifFile, *, tolerant: bool = False) -> Iterator[tuple[Image.Image, int]]:
     """Each state of the canvas, and how many milliseconds it stays: RGB when all is opaque, else RGBA.
 
-    A picture that was given is not changed later. Raises what Pillow raises for pixels that it cannot decode;
-    when `tolerant`, those that are missing are transparent (the caller sets Pillow's own tolerance).
+    A picture that was given is not changed later; the same one again is the same state. Raises what Pillow
+    raises for pixels that it cannot decode; when `tolerant`, those that are missing are transparent (the
+    caller sets Pillow's own tolerance).
     """
     opaque = _is_opaque(file) and not tolerant
-    canvas = Image.new("RGB" if opaque else "RGBA", file.size)
+    canvas = given = Image.new("RGB" if opaque else "RGBA", file.size)
     for index, frame in enumerate(file.frames):
+        if index and _says_again(data, file.frames[index - 1], frame):
+            yield given, frame.milliseconds
+            continue
         before = canvas.copy() if frame.disposal == _RESTORE else None
         if frame.width and frame.height:
             _draw(canvas, data, frame, tolerant=tolerant)
         last = index == len(file.frames) - 1
-        yield (canvas if last else canvas.copy()), frame.milliseconds
+        given = canvas if last else canvas.copy()
+        yield given, frame.milliseconds
         if before is not None:
             canvas = before
         elif frame.disposal == _CLEAR:
             canvas.paste((0, 0, 0, 0)[: len(canvas.getbands())], _box(frame, file.size))
+
+
+def _says_again(data: Data, previous: GifFrame, frame: GifFrame) -> bool:
+    """Whether a frame draws the very same over what the previous one left: nothing has to be decoded."""
+    return (
+        previous.disposal not in (_CLEAR, _RESTORE)
+        and replace(
+            previous,
+            start=frame.start,
+            end=frame.end,
+            palette=frame.palette,
+            milliseconds=frame.milliseconds,
+        )
+        == frame
+        and frame.end - frame.start == previous.end - previous.start
+        and data[frame.start : frame.end] == data[previous.start : previous.end]
+        and data[slice(*frame.palette)] == data[slice(*previous.palette)]
+    )
 
 
 def _is_opaque(file: GifFile) -> bool:

@@ -20,7 +20,7 @@ from . import decode, metadata, opening
 from .attention import find_anchor
 from .colour import to_srgb
 from .compose import compose, is_opaque, parse_background
-from .encode import WITH_ALPHA, WITH_FRAMES, Encoded, Recipe, encode, working_bytes
+from .encode import WITH_ALPHA, WITH_FRAMES, Encoded, Recipe, encode, stays, working_bytes
 from .geometry import Placement, Size, anchor_of, place, slack
 from .limits import Header, check_animations, check_encoder, check_output
 from .modes import GREY_MODES, to_working
@@ -105,10 +105,15 @@ def render(
         placements: dict[int, _Plan] = {}
         for frame in decode.frames(opened):
             milliseconds.append(frame.milliseconds)
+            if frame.is_same:
+                for pictures in made.values():
+                    pictures.append(pictures[-1])
+                continue
             picture = _Picture(frame.image, displayed, orientation, resize)
             for plan in moving:
                 settled = placements.setdefault(id(plan), picture.settle(plan))
-                made[id(plan)].append(picture.make(settled))
+                pictures, pixels = made[id(plan)], picture.make(settled)
+                pictures.append(pictures[-1] if pictures and _are_equal(pictures[-1], pixels) else pixels)
         for plan in moving:
             pictures = made.pop(id(plan))
             done[id(plan)] = _write(pictures, milliseconds, decode.plays(opened), plan, header.format, exif)
@@ -179,6 +184,10 @@ class _Picture:
         return finished
 
 
+def _are_equal(one: Image.Image, other: Image.Image) -> bool:
+    return one.mode == other.mode and one.tobytes() == other.tobytes()
+
+
 def _write(
     pictures: list[Image.Image],
     milliseconds: list[int],
@@ -190,6 +199,7 @@ def _write(
     grey: bool = False,
 ) -> Encoded:
     output = plan.wanted.output
+    pictures, runs = _without_repetitions(pictures, milliseconds)
     opaque = all(is_opaque(picture) for picture in pictures)
     if opaque:
         pictures = [picture.convert("RGB") if picture.mode == "RGBA" else picture for picture in pictures]
@@ -200,13 +210,30 @@ def _write(
         canvases = [canvas.convert("LA") if canvas.mode == "RGBA" else canvas for canvas in canvases]
     recipe = Recipe(format_, output.quality, exif if output.metadata is Metadata.KEEP else None)
     try:
-        return replace(encode(canvases, milliseconds, plays, recipe), thumbhash=thumbhash(canvases[0]))
+        return replace(
+            encode(canvases, stays(runs, format_), plays, recipe), thumbhash=thumbhash(canvases[0])
+        )
     except (MemoryError, ThumbnailsError):
         raise
     except Exception as error:
         if str(error) in _OUT_OF_MEMORY:
             raise MemoryError from error
         raise RenderError(f"The thumbnail cannot be written as {format_.value}.") from error
+
+
+def _without_repetitions(
+    pictures: Sequence[Image.Image], milliseconds: Sequence[int]
+) -> tuple[list[Image.Image], list[list[int]]]:
+    """Each picture once where it stands several times in a row, and how long it stays each time."""
+    different: list[Image.Image] = []
+    runs: list[list[int]] = []
+    for picture, length in zip(pictures, milliseconds, strict=True):
+        if different and picture is different[-1]:
+            runs[-1].append(length)
+        else:
+            different.append(picture)
+            runs.append([length])
+    return different, runs
 
 
 def _resolve(format_: Format, source: SourceFormat, *, opaque: bool) -> Format:
