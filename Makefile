@@ -101,6 +101,11 @@ docs: ## write the made pages of docs/ and the chart's README and dashboard anew
 	@$(BIN)/python -m hack.chart.dashboard
 	@$(BIN)/python -m hack.formats
 
+.PHONY: screenshots
+screenshots: ## draw the pictures of the page in docs/ anew (needs Chromium)
+	@./hack/venv.sh dev
+	@$(BIN)/python hack/screenshots.py
+
 .PHONY: lock
 lock: ## pin the newest versions, with hashes (needs uv: THUMBNAILS_UV=/path/to/uv)
 	@./hack/lock.sh

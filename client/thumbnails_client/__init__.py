@@ -7,6 +7,7 @@ with Client("http://localhost:3000") as thumbnails:
     thumbnails.get(job.id, "photo-320.webp")
 """
 
-from .client import Client, ClientError, Job, NotAnswered, Problem, TimedOut
+from .client import Client, Job
+from .errors import ClientError, NotAnswered, Problem, TimedOut
 
 __all__ = ["Client", "ClientError", "Job", "NotAnswered", "Problem", "TimedOut"]

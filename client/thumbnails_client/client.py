@@ -1,9 +1,11 @@
 """The REST API in Python: one method a request, for programs and for the command `thumbnails`.
 
 Uploads and downloads are streamed. What failed for a reason that may pass (no connection, 429, 502, 503, 504)
-is tried again; an upload carries an `Idempotency-Key`, so that one whose answer was lost makes no second job.
+is tried again, when the server says so if it does; an upload carries an `Idempotency-Key`, so that one whose
+answer was lost makes no second job; a download goes on where it was.
 """
 
+import ssl
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -15,10 +17,14 @@ from typing import Any, BinaryIO, Final, Self
 import requests
 from requests.adapters import HTTPAdapter
 from requests_toolbelt.multipart.encoder import MultipartEncoder, MultipartEncoderMonitor
-from urllib3.util.retry import Retry
+from urllib3.exceptions import NameResolutionError
+
+from .downloads import Part, open_part
+from .errors import ClientError, NotAnswered, Problem, TimedOut
 
 DEFAULT_URL: Final = "http://localhost:3000"
 DEFAULT_TRIES: Final = 5
+DEFAULT_LONGEST_WAIT_SECONDS: Final = 600.0
 _BACKOFF_SECONDS: Final = 0.5
 _LONGEST_BACKOFF_SECONDS: Final = 30.0
 _MAY_PASS: Final = frozenset({429, 502, 503, 504})
@@ -27,29 +33,6 @@ _CHUNK_BYTES: Final = 1 << 16
 _LONGEST_POLL_SECONDS: Final = 20.0
 _PAGE: Final = 100
 FINISHED: Final = frozenset({"complete", "failed", "cancelled"})
-
-
-class ClientError(Exception):
-    """What a request may end with; the message is fit for people."""
-
-
-class NotAnswered(ClientError):
-    """The server was not reached, or did not answer in HTTP, however often it was tried."""
-
-
-class TimedOut(ClientError):
-    """A job has not ended in the time that `wait` was given."""
-
-
-class Problem(ClientError):
-    """The server's refusal: an RFC 9457 problem document."""
-
-    def __init__(self, status: int, document: Mapping[str, Any]) -> None:
-        self.status = status
-        self.reason = str(document.get("reason") or f"HTTP {status}")
-        self.title = str(document.get("title") or "")
-        self.detail = str(document.get("detail") or "")
-        super().__init__(f"{self.reason}: {self.detail or self.title}".rstrip(": "))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,22 +71,27 @@ class Job:
 
 
 class Client:
-    """A server, and the account whose key it is. May be shared by threads."""
+    """A server, and the account whose key it is. May be shared by threads.
 
-    def __init__(self, url: str = DEFAULT_URL, key: str | None = None, *, tries: int = DEFAULT_TRIES) -> None:
+    `on_wait` is called with seconds, and why, before a request is tried again. A server that asks to wait
+    longer than `longest_wait_seconds` is believed: the request fails.
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        key: str | None = None,
+        *,
+        tries: int = DEFAULT_TRIES,
+        longest_wait_seconds: float = DEFAULT_LONGEST_WAIT_SECONDS,
+        on_wait: Callable[[float, ClientError], None] = lambda _seconds, _why: None,
+    ) -> None:
         self.url = url.rstrip("/")
         self._tries = max(1, tries)
+        self._longest_wait_seconds = longest_wait_seconds
+        self._on_wait = on_wait
         self._session = requests.Session()
-        retry = Retry(
-            total=self._tries - 1,
-            backoff_factor=_BACKOFF_SECONDS,
-            backoff_max=_LONGEST_BACKOFF_SECONDS,
-            status_forcelist=_MAY_PASS,
-            respect_retry_after_header=True,
-            raise_on_status=False,
-        )
-        # POST is not in Retry's methods: its body has to be read again from the start, see `put`.
-        self._session.mount(self.url, HTTPAdapter(max_retries=retry, pool_maxsize=32))
+        self._session.mount(self.url, HTTPAdapter(pool_maxsize=32))
         self._session.auth = _Bearer(key)
 
     def __enter__(self) -> Self:
@@ -144,31 +132,30 @@ class Client:
         fields = {name: _text(value) for name, value in options.items() if value is not None}
         headers = {"Idempotency-Key": f'"{idempotency_key or uuid.uuid4()}"'}
         start = picture.tell()
-        for attempt in range(1, self._tries + 1):
+        sent = _Sent(progress)
+
+        def attempt() -> requests.Response:
+            sent.begin()
             picture.seek(start)
             body = MultipartEncoder(
                 {**fields, "image": (file_name or "image", picture, "application/octet-stream")}
             )
-            counted = _Counted(body, progress)
-            try:
-                answer = self._session.post(
-                    f"{self.url}/images",
-                    data=counted.monitor,
-                    headers={**headers, "Content-Type": body.content_type},
-                    timeout=(_CONNECT_SECONDS, _READ_SECONDS),
-                )
-            except requests.RequestException as error:
-                counted.undo()
-                if attempt == self._tries or isinstance(error, requests.exceptions.InvalidURL):
-                    raise self._not_answered(error) from error
-                time.sleep(_pause(attempt, None))
-                continue
-            if (answer.status_code in _MAY_PASS or _is_in_flight(answer)) and attempt < self._tries:
-                counted.undo()
-                time.sleep(_pause(attempt, answer.headers.get("Retry-After")))
-                continue
-            return Job.parse(_json(answer))
-        raise AssertionError("unreachable")  # pragma: no cover
+            return self._session.post(
+                f"{self.url}/images",
+                data=MultipartEncoderMonitor(body, sent.on_read),
+                headers={**headers, "Content-Type": body.content_type},
+                timeout=(_CONNECT_SECONDS, _READ_SECONDS),
+            )
+
+        return Job.parse(_json(self._persist(attempt)))
+
+    def alive(self) -> bool:
+        """Whether the server answers at all; it is asked once."""
+        try:
+            self._session.get(f"{self.url}/healthz", timeout=_CONNECT_SECONDS)
+        except requests.RequestException:
+            return False
+        return True
 
     def job(self, job_id: str, *, wait_seconds: float = 0) -> Job:
         """One job; with `wait_seconds`, as soon as it has ended. Raises Problem (404 when there is none)."""
@@ -214,21 +201,24 @@ class Client:
         output: str | None = None,
         format: str | None = None,  # noqa: A002 - the API's word
     ) -> str:
-        """Write a thumbnail to a file, whole or not at all; its content type."""
+        """Write a thumbnail to a file, whole or not at all; its content type.
+
+        What has come of a file when the connection breaks, or this process ends, is kept beside it: the
+        next call for the same file goes on from there. Raises Problem (404: there is none yet), NotAnswered,
+        OSError.
+        """
         path = f"/thumbnails/{job_id}" + (f"/{output}" if output else "")
-        answer = self._request("GET", path, params={"format": format} if format else None, stream=True)
-        with answer:
-            if not answer.ok:
-                raise _problem(answer)
-            try:
-                if isinstance(target, str | Path):
-                    _write_whole(Path(target), answer.iter_content(_CHUNK_BYTES))
-                else:
-                    for chunk in answer.iter_content(_CHUNK_BYTES):
-                        target.write(chunk)
-            except requests.RequestException as error:
-                raise self._not_answered(error) from error
-            return str(answer.headers.get("Content-Type", ""))
+        return self._download(path + (f"?format={format}" if format else ""), target)
+
+    def original(self, job_id: str, target: str | Path | BinaryIO) -> str:
+        """The same for the picture that was uploaded, while it is kept."""
+        return self._download(f"/images/{job_id}", target)
+
+    def check(self) -> None:
+        """Raises Problem (401) when the server does not take the key, NotAnswered when it is not there."""
+        answer = self._request("GET", "/presets")
+        if not isinstance(_json(answer), dict):
+            raise NotAnswered(f"{self.url} does not answer as the thumbnail service does.")
 
     def remove(self, job_id: str) -> None:
         """Delete a job, with its original and its thumbnails. Raises Problem (404 when there is none)."""
@@ -236,16 +226,83 @@ class Client:
         if not answer.ok:
             raise _problem(answer)
 
+    def _download(self, path: str, target: str | Path | BinaryIO) -> str:
+        if isinstance(target, str | Path):
+            try:
+                with open_part(Path(target), self.url + path) as part:
+                    content_type = self._fetch(path, part)
+                    part.finish(Path(target))
+                    return content_type
+            except BlockingIOError:
+                raise ClientError(f"{target} is being downloaded by another process.") from None
+        with self._request("GET", path, stream=True) as answer:
+            if not answer.ok:
+                raise _problem(answer)
+            try:
+                for chunk in answer.iter_content(_CHUNK_BYTES):
+                    target.write(chunk)
+            except requests.RequestException as error:
+                raise self._not_answered(error) from error
+            return str(answer.headers.get("Content-Type", ""))
+
+    def _fetch(self, path: str, part: Part) -> str:
+        """All of it that is not there yet; its content type."""
+        for tried in range(1, self._tries + 1):
+            # Compressed on the way, its bytes could not be counted.
+            headers = {"Accept-Encoding": "identity"} | part.headers()
+            with self._request("GET", path, stream=True, headers=headers) as answer:
+                if answer.status_code == requests.codes.requested_range_not_satisfiable:
+                    part.begin("", at=0)
+                    continue
+                if not answer.ok:
+                    raise _problem(answer)
+                at = part.size if answer.status_code == requests.codes.partial_content else 0
+                part.begin(answer.headers.get("ETag", ""), at=at)
+                try:
+                    part.extend(answer.iter_content(_CHUNK_BYTES))
+                except requests.RequestException as error:
+                    why = self._not_answered(error)
+                    if tried == self._tries:
+                        raise why from error
+                    self._wait(_backoff(tried), why)
+                else:
+                    return str(answer.headers.get("Content-Type", ""))
+        raise NotAnswered(f"{self.url} does not give all of it.")
+
     def _request(self, method: str, path: str, **arguments: Any) -> requests.Response:
-        try:
-            return self._session.request(
+        return self._persist(
+            lambda: self._session.request(
                 method, self.url + path, timeout=(_CONNECT_SECONDS, _READ_SECONDS), **arguments
             )
-        except requests.RequestException as error:
-            raise self._not_answered(error) from error
+        )
+
+    def _persist(self, attempt: Callable[[], requests.Response]) -> requests.Response:
+        """The answer, which may be a refusal; what may pass is tried again. Raises NotAnswered."""
+        tried = 1
+        while True:
+            try:
+                answer = attempt()
+            except requests.RequestException as error:
+                why: ClientError = self._not_answered(error)
+                if tried == self._tries or isinstance(error, requests.exceptions.InvalidURL):
+                    raise why from error
+                seconds = _backoff(tried)
+            else:
+                asked = _retry_after(answer)
+                seconds = _backoff(tried) if asked is None else asked
+                may_pass = answer.status_code in _MAY_PASS or _is_in_flight(answer)
+                if not may_pass or tried == self._tries or seconds > self._longest_wait_seconds:
+                    return answer
+                why = _problem(answer)
+            self._wait(seconds, why)
+            tried += 1
+
+    def _wait(self, seconds: float, why: ClientError) -> None:
+        self._on_wait(seconds, why)
+        time.sleep(seconds)
 
     def _not_answered(self, error: requests.RequestException) -> NotAnswered:
-        return NotAnswered(f"{self.url} does not answer ({type(error).__name__}).")
+        return NotAnswered(f"{self.url} does not answer ({_cause(error)}).")
 
 
 class _Bearer(requests.auth.AuthBase):
@@ -260,23 +317,21 @@ class _Bearer(requests.auth.AuthBase):
         return request
 
 
-class _Counted:
-    """A body that tells how much of it was read."""
+class _Sent:
+    """Tells how much of a body was read."""
 
-    def __init__(self, body: MultipartEncoder, progress: Callable[[int], None] | None) -> None:
+    def __init__(self, progress: Callable[[int], None] | None) -> None:
         self._told = 0
-        self._progress = progress
-        self.monitor = MultipartEncoderMonitor(body, self._on_read)
+        self._progress = progress or (lambda _count: None)
 
-    def undo(self) -> None:
-        """All of it will be sent again."""
-        if self._progress is not None:
+    def begin(self) -> None:
+        """All of it will be sent, perhaps again."""
+        if self._told:
             self._progress(-self._told)
         self._told = 0
 
-    def _on_read(self, monitor: MultipartEncoderMonitor) -> None:
-        if self._progress is not None:
-            self._progress(monitor.bytes_read - self._told)
+    def on_read(self, monitor: MultipartEncoderMonitor) -> None:
+        self._progress(monitor.bytes_read - self._told)
         self._told = monitor.bytes_read
 
 
@@ -284,10 +339,33 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _pause(attempt: int, retry_after: str | None) -> float:
-    if retry_after is not None and retry_after.isdecimal():
-        return min(float(retry_after), _LONGEST_BACKOFF_SECONDS)
-    return float(min(_BACKOFF_SECONDS * 2 ** (attempt - 1), _LONGEST_BACKOFF_SECONDS))
+def _backoff(tried: int) -> float:
+    return float(min(_BACKOFF_SECONDS * 2 ** (tried - 1), _LONGEST_BACKOFF_SECONDS))
+
+
+def _retry_after(answer: requests.Response) -> float | None:
+    """In seconds; the service never names a date."""
+    text = answer.headers.get("Retry-After", "")
+    return float(text) if text.isdecimal() else None
+
+
+def _cause(error: BaseException) -> str:
+    """In words, without the library's own."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, NameResolutionError):
+            return "there is no host of that name"
+        if isinstance(found, ssl.SSLError):
+            return "its certificate is not trusted, or it does not speak TLS"
+        if isinstance(found, OSError) and found.strerror and not isinstance(found, requests.RequestException):
+            return found.strerror.lower()
+        reason = getattr(found, "reason", None)
+        found = reason if isinstance(reason, BaseException) else _first_error(found.args) or found.__context__
+    return "it took too long" if isinstance(error, requests.Timeout) else type(error).__name__
+
+
+def _first_error(arguments: tuple[object, ...]) -> BaseException | None:
+    return next((each for each in arguments if isinstance(each, BaseException)), None)
 
 
 def _is_in_flight(answer: requests.Response) -> bool:
@@ -310,16 +388,3 @@ def _problem(answer: requests.Response) -> Problem:
     except ValueError:
         document = None
     return Problem(answer.status_code, document if isinstance(document, dict) else {})
-
-
-def _write_whole(target: Path, chunks: Iterator[bytes]) -> None:
-    """Under another name until it is all there."""
-    part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
-    try:
-        with part.open("xb") as file:
-            for chunk in chunks:
-                file.write(chunk)
-        part.replace(target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise

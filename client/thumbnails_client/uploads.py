@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from .client import Client, ClientError, Job, Problem
+from .client import Client, Job
+from .errors import ClientError, NotAnswered, Problem
 from .journal import Journal, recipe_of
 
 # What is taken from a folder; a file that is named is uploaded whatever it is called.
@@ -29,7 +30,7 @@ class Outcome:
 
     path: Path
     job: Job | None = None
-    error: str | None = None
+    error: ClientError | None = None
     known: bool = False
 
 
@@ -62,7 +63,10 @@ def _files_of(place: Path) -> Iterator[Path]:
 
 
 class Uploader:
-    """Uploads files in threads; what was uploaded before, and is still there, is not sent again."""
+    """Uploads files in threads; what was uploaded before, and is still there, is not sent again.
+
+    A server that is away, or does not take the key, ends it: the other files would fare no better.
+    """
 
     def __init__(
         self,
@@ -83,7 +87,7 @@ class Uploader:
         self._stopped = threading.Event()
 
     def run(self, paths: Iterable[Path], *, parallel: int) -> Iterator[Outcome]:
-        """Outcomes as they come. Close the iterator to end early: what runs is finished, no more is begun."""
+        """Outcomes as they come; none of files that were not begun because it ended early."""
         with ThreadPoolExecutor(parallel, thread_name_prefix="upload") as pool:
             futures: list[Future[Outcome | None]] = [pool.submit(self._upload, path) for path in paths]
             try:
@@ -102,9 +106,16 @@ class Uploader:
         try:
             return self._put(path)
         except ClientError as error:
-            return Outcome(path, error=str(error))
+            if self._is_hopeless(error):
+                self._stopped.set()
+            return Outcome(path, error=error)
         except OSError as error:
-            return Outcome(path, error=error.strerror or type(error).__name__)
+            return Outcome(path, error=ClientError(error.strerror or type(error).__name__))
+
+    def _is_hopeless(self, error: ClientError) -> bool:
+        if isinstance(error, Problem):
+            return error.no_access
+        return isinstance(error, NotAnswered) and not self._client.alive()
 
     def _put(self, path: Path) -> Outcome:
         with path.open("rb") as file:

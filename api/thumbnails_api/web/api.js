@@ -1,29 +1,34 @@
-// The REST API, for the page: requests with the key of this tab, and problem documents as errors in words.
+// The REST API, for the page: requests with the key of this session, and problem documents as errors in words.
 
-const KEY = "thumbnails-key";
+import { key } from "./session.js";
 
-/** What the service refused, in words for people. `status` is 0 when it did not answer. */
+const MAY_PASS = new Set([0, 401, 408, 429, 500, 502, 503, 504]);
+
+/**
+ * What the service refused, in words for people. `status` is 0 when it did not answer; `retryAfter` is in seconds,
+ * or null; `mayPass` says whether the same request may succeed later.
+ */
 export class Problem extends Error {
-  constructor(status, document = {}) {
-    super(document.detail || document.title || (status ? `The service answered ${status}.` : "The service does not answer. Is it running?"));
+  constructor(status, document = {}, retryAfter = null) {
+    const { detail, title, reason } = document || {};
+    super(detail || title || (status ? `The service answered ${status}.` : "The service does not answer. Is it running?"));
     this.status = status;
-    this.reason = document.reason || "";
+    this.reason = reason || "";
+    this.retryAfter = /^\d+$/.test(retryAfter || "") ? Number(retryAfter) : null;
+    this.mayPass = MAY_PASS.has(status) || (status === 409 && this.retryAfter !== null);
   }
 }
 
-/** The key that was given in this tab, or null. */
-export function key() {
-  return sessionStorage.getItem(KEY);
-}
-
-/** Keep a key in this tab; null forgets it. */
-export function setKey(value) {
-  if (value) sessionStorage.setItem(KEY, value);
-  else sessionStorage.removeItem(KEY);
-}
+/** Dispatches `signed-out` with the Problem when the service does not take the key (any more). */
+export const access = new EventTarget();
 
 function headers(more = {}) {
   return key() ? { ...more, Authorization: `Bearer ${key()}` } : more;
+}
+
+function refuse(problem) {
+  if (problem.status === 401) access.dispatchEvent(new CustomEvent("signed-out", { detail: problem }));
+  return problem;
 }
 
 async function request(path, options = {}) {
@@ -33,7 +38,9 @@ async function request(path, options = {}) {
   } catch {
     throw new Problem(0);
   }
-  if (!answer.ok) throw new Problem(answer.status, await answer.json().catch(() => ({})));
+  if (!answer.ok) {
+    throw refuse(new Problem(answer.status, await answer.json().catch(() => ({})), answer.headers.get("Retry-After")));
+  }
   return answer;
 }
 
@@ -49,12 +56,37 @@ export async function listJobs(path) {
   }
 }
 
+/** One job, or null when there is none (any more). */
+export async function getJob(id) {
+  try {
+    return await (await request(`/jobs/${encodeURIComponent(id)}`)).json();
+  } catch (problem) {
+    if (problem.status === 404) return null;
+    throw problem;
+  }
+}
+
+/** Outputs by the name of the preset that the administrator gave them. */
+export async function listPresets() {
+  return (await request("/presets")).json();
+}
+
+/** Signed addresses of a job's thumbnails; null when the service gives out none. */
+export async function listLinks(id, seconds) {
+  try {
+    return await (await request(`/jobs/${encodeURIComponent(id)}/links${seconds ? `?seconds=${seconds}` : ""}`)).json();
+  } catch (problem) {
+    if (problem.status === 404) return null;
+    throw problem;
+  }
+}
+
 /**
  * What happened to jobs since the event `lastId` (null: from now on): {events: [{type, data}], id, retry}. The
  * answer may be held until something happens. (Not an EventSource: that could not show the key.)
  */
-export async function follow(lastId, signal) {
-  const answer = await request("/events", { signal, headers: lastId === null ? {} : { "Last-Event-ID": lastId } });
+export async function follow(lastId) {
+  const answer = await request("/events", { headers: lastId === null ? {} : { "Last-Event-ID": lastId } });
   const found = { events: [], id: lastId, retry: 5000 };
   for (const block of (await answer.text()).split("\n\n")) {
     const fields = Object.fromEntries(block.split("\n").filter(Boolean).map((line) => line.split(/: (.*)/s)));
@@ -77,24 +109,24 @@ export async function pictureUrl(path) {
 }
 
 /**
- * Upload one file. `onProgress(share)` gets 0..1. The answer is the job; an upload whose answer was lost may be
- * sent again with the same `id` and makes no second job.
+ * Upload one file. `onProgress(sent, total)` gets bytes of the request. The answer is the job; an upload whose answer
+ * was lost may be sent again with the same `id` and makes no second job.
  */
-export function upload(file, options, id, onProgress, signal) {
+export function upload(file, fields, id, onProgress, signal) {
   return new Promise((resolve, reject) => {
     const form = new FormData();
-    for (const [name, value] of Object.entries(options)) form.append(name, value);
+    for (const [name, value] of Object.entries(fields)) form.append(name, value);
     form.append("image", file, file.name || "pasted");
     const sending = new XMLHttpRequest();
     sending.open("POST", "/images");
     sending.responseType = "json";
     for (const [name, value] of Object.entries(headers({ "Idempotency-Key": `"${id}"` }))) sending.setRequestHeader(name, value);
-    sending.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
+    sending.upload.onprogress = (event) => { if (event.lengthComputable) onProgress(event.loaded, event.total); };
     sending.onerror = () => reject(new Problem(0));
     sending.onabort = () => reject(new DOMException("Cancelled", "AbortError"));
     sending.onload = () => {
       if (sending.status === 201 && sending.response) resolve(sending.response);
-      else reject(new Problem(sending.status, sending.response || {}));
+      else reject(refuse(new Problem(sending.status, sending.response, sending.getResponseHeader("Retry-After"))));
     };
     signal.addEventListener("abort", () => sending.abort(), { once: true });
     sending.send(form);

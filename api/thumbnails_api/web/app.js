@@ -1,46 +1,76 @@
 // The page: signs in where that is needed, then lets uploads and gallery run.
 
-import { key, Problem, setKey } from "./api.js";
+import { access, listPresets, Problem } from "./api.js";
+import { startChooser } from "./chooser.js";
 import { addJob, reload, startGallery } from "./gallery.js";
-import { startUploads } from "./uploads.js";
+import { announce } from "./messages.js";
+import { offerPresets, startOptions } from "./options.js";
+import { forget, keep, key, onChangeElsewhere, staysOnDevice } from "./session.js";
+import { startUploads, stopUploads, uploadAll } from "./uploads.js";
 
 const signIn = document.getElementById("sign-in");
 const signOut = document.getElementById("sign-out");
+const show = document.getElementById("show-key");
+const refusal = signIn.querySelector(".error");
 const workplace = document.getElementById("workplace");
 const galleryError = document.getElementById("gallery-error");
 
+/** Without a key at the beginning, with one that is wrong, with one that was revoked meanwhile. */
 function askForKey(problem) {
+  if (!signIn.hidden && !key()) return;
+  refusal.hidden = !key();
+  refusal.textContent = key() ? problem.message : "";
+  forget();
+  for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
   workplace.hidden = true;
   signOut.hidden = true;
   signIn.hidden = false;
-  const line = signIn.querySelector(".error");
-  line.hidden = !key();
-  line.textContent = key() ? problem.message : "";
-  setKey(null);
   signIn.elements.key.focus();
 }
 
 async function open(load) {
   try {
     await load();
+    offerPresets(await listPresets());
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;
-    if (problem.status === 401) return askForKey(problem);
+    if (problem.status === 401) return;
     galleryError.textContent = problem.message;
     galleryError.hidden = false;
   }
+  const signedIn = !signIn.hidden;
   signIn.hidden = true;
   workplace.hidden = false;
   signOut.hidden = !key();
+  signOut.title = staysOnDevice() ? "The key is kept on this device until you sign out." : "The key is kept until this tab is closed.";
+  if (signedIn) {
+    document.getElementById("files").focus();
+    announce("Signed in.");
+  }
 }
 
+function showKey(visible) {
+  signIn.elements.key.type = visible ? "text" : "password";
+  show.setAttribute("aria-pressed", String(visible));
+}
+
+access.addEventListener("signed-out", ({ detail }) => askForKey(detail));
+show.addEventListener("click", () => showKey(signIn.elements.key.type === "password"));
 signIn.addEventListener("submit", (event) => {
   event.preventDefault();
-  setKey(signIn.elements.key.value.trim());
+  showKey(false);
+  keep(signIn.elements.key.value.trim(), signIn.elements.stay.checked);
   signIn.reset();
   open(reload);
 });
-signOut.addEventListener("click", () => { setKey(null); location.reload(); });
+signOut.addEventListener("click", () => {
+  stopUploads();
+  forget();
+  location.reload();
+});
+onChangeElsewhere(() => location.reload());
 
+startOptions();
+startChooser(() => !workplace.hidden, uploadAll);
 startUploads(addJob);
 open(startGallery);

@@ -1,63 +1,69 @@
-// What a picture will look like with the chosen options, drawn by the browser's own layout.
+// What a picture will look like as one thumbnail: laid out by the browser, in the places that the renderer uses.
 
-const box = document.getElementById("preview-box");
-const image = document.getElementById("preview");
-const caption = document.getElementById("preview-caption");
+import { place } from "./geometry.js";
+import { dimensions } from "./words.js";
+
 const ROOM = 280; // CSS pixels
+const OPAQUE = new Set(["jpeg"]); // formats without transparency
 
-let natural = null; // {width, height} of the picture that is shown; null when the browser cannot show it
-let name = "";
-let url = null;
-
-/** Show this file from now on; null forgets it. */
-export function setPicture(file, onReady) {
-  if (url) URL.revokeObjectURL(url);
-  url = null;
-  natural = null;
-  name = file ? file.name || "the pasted picture" : "";
-  image.hidden = true;
-  image.removeAttribute("src");
-  if (!file) return;
-  url = URL.createObjectURL(file);
-  image.onload = () => {
-    natural = { width: image.naturalWidth, height: image.naturalHeight };
-    onReady();
-  };
-  image.onerror = onReady;
-  image.src = url;
+/** The picture of previews: {file, url, size}; `size` is null while it is loading and when this browser cannot show it. */
+export async function loadPicture(file) {
+  const picture = { file, url: URL.createObjectURL(file), size: null };
+  const image = new Image();
+  image.src = picture.url;
+  try {
+    await image.decode();
+    picture.size = { width: image.naturalWidth, height: image.naturalHeight };
+  } catch {
+    // A TIFF, or what is no picture: the service will say.
+  }
+  return picture;
 }
 
-/** Draw it anew: {width, height, fit, position, background}, width and height null when not given. */
-export function draw(options) {
-  if (!url) return;
-  if (!natural) {
-    image.hidden = true;
-    box.style.width = box.style.height = "0";
-    caption.textContent = `This browser cannot show ${name}; the service can make its thumbnail all the same.`;
+/** It is not shown any more. */
+export function releasePicture(picture) {
+  URL.revokeObjectURL(picture.url);
+}
+
+/** Draw into a `figure.preview`. `output`: as of `place`, with `formats` and `background` (null when not given). */
+export function draw(figure, picture, output) {
+  const box = figure.querySelector(".preview-box");
+  const image = figure.querySelector("img");
+  const caption = figure.querySelector("figcaption");
+  const name = picture.file.name || "the pasted picture";
+  box.hidden = !picture.size;
+  if (!picture.size) {
+    caption.textContent = `This browser cannot show ${name}; the service may know it all the same.`;
     return;
   }
-  const size = outputSize(options);
-  const scale = Math.min(1, ROOM / size.width, ROOM / size.height);
-  box.style.width = `${Math.max(1, size.width * scale)}px`;
-  box.style.height = `${Math.max(1, size.height * scale)}px`;
-  box.style.backgroundColor = options.fit === "contain" && options.background ? options.background : "";
-  box.style.backgroundImage = options.fit === "contain" && options.background ? "none" : "";
-  image.style.objectFit = { cover: "cover", contain: "contain" }[options.fit] || "fill";
-  image.style.objectPosition = options.position === "attention" ? "center" : options.position.replace("-", " ");
+  const { crop, size, canvas, offset } = place(picture.size, output);
+  const scale = Math.min(1, ROOM / canvas.height, Math.min(ROOM, figure.clientWidth || ROOM) / canvas.width);
+  const scaleX = (size.width / crop.width) * scale;
+  const scaleY = (size.height / crop.height) * scale;
+  Object.assign(box.style, {
+    width: `${canvas.width * scale}px`,
+    height: `${canvas.height * scale}px`,
+    ...paper(picture.file, output),
+  });
+  if (image.getAttribute("src") !== picture.url) image.src = picture.url;
+  Object.assign(image.style, {
+    width: `${picture.size.width * scaleX}px`,
+    height: `${picture.size.height * scaleY}px`,
+    left: `${offset.x * scale - crop.left * scaleX}px`,
+    top: `${offset.y * scale - crop.top * scaleY}px`,
+  });
   image.alt = `How ${name} will look`;
-  image.hidden = false;
-  const where = options.position === "attention" && options.fit === "cover" ? " (where it is cut is found by the service)" : "";
-  caption.textContent = `${size.width} × ${size.height} pixels${where}`;
+  const enlarged = Math.max(size.width / crop.width, size.height / crop.height);
+  const notes = [`${dimensions(canvas)} pixels`];
+  if (enlarged > 1.005) notes.push(`enlarged ${enlarged.toFixed(1)} times`);
+  if (output.fit === "cover" && output.position === "attention") notes.push("where it is cut is found by the service");
+  caption.textContent = notes.join("; ");
 }
 
-/** The size that the thumbnail will have. */
-function outputSize({ width, height, fit }) {
-  const ratio = natural.width / natural.height;
-  if (!width && !height) return { width: 100, height: 100 };
-  if (!width) return { width: Math.max(1, Math.round(height * ratio)), height };
-  if (!height) return { width, height: Math.max(1, Math.round(width / ratio)) };
-  if (fit !== "inside" && fit !== "outside") return { width, height };
-  const choose = fit === "inside" ? Math.min : Math.max;
-  const scale = choose(width / natural.width, height / natural.height);
-  return { width: Math.max(1, Math.round(natural.width * scale)), height: Math.max(1, Math.round(natural.height * scale)) };
+/** What lies behind the picture: the colour, white where the format knows no transparency, else the chequers. */
+function paper(file, { background, formats }) {
+  const opaque = formats.some((format) => OPAQUE.has(format === "auto" ? file.type.replace("image/", "") : format));
+  const colour = background && background !== "transparent" ? background : null;
+  if (!colour && !opaque) return { backgroundColor: "", backgroundImage: "" };
+  return { backgroundColor: colour && !opaque ? colour : colour ? colour.slice(0, 7) : "#ffffff", backgroundImage: "none" };
 }

@@ -117,8 +117,34 @@ def test_nothing_of_a_missing_thumbnail_is_written(service: Any, run: Run, tmp_p
 
 
 def test_no_server(run: Run, tmp_path: Path) -> None:
-    picture = a_picture(tmp_path / "one.png")
-    result = run("http://127.0.0.1:1", "put", picture)
-    assert result.returncode == 1
-    assert "http://127.0.0.1:1 does not answer" in result.stderr and "Traceback" not in result.stderr
+    pictures = [a_picture(tmp_path / f"{number}.png") for number in range(9)]
+    result = run("http://127.0.0.1:1", "put", *pictures, "--parallel", 1)
+    assert result.returncode == 3
+    assert "http://127.0.0.1:1 does not answer (connection refused)" in result.stderr
+    assert "THUMBNAILS_URL" in result.stderr and "Traceback" not in result.stderr
+    failed = [line for line in result.stderr.splitlines() if ".png: http" in line]
+    assert len(failed) == 1, "the other files would fare no better"
+    assert "8 were not begun" in result.stderr
     assert run("localhost:3000", "ls").returncode == 2
+
+
+def test_failures_as_json(service: Any, run: Run, album: Path) -> None:
+    result = run(service.url, "--json", "put", album / "notes.txt", album / "one.jpg", "--parallel", 1)
+    failed, taken = map(json.loads, result.stdout.splitlines())
+    assert failed["error"]["reason"] == "UnsupportedFormat" and failed["name"].endswith("notes.txt")
+    assert taken["path"].endswith("one.jpg") and taken["status"] in {"pending", "processing", "complete"}
+
+
+def test_a_preset_that_is_none(service: Any, run: Run, album: Path) -> None:
+    result = run(service.url, "put", album / "one.jpg", "--preset", "avatar")
+    assert result.returncode == 1 and "There is no preset 'avatar'" in result.stderr
+
+
+def test_originals_come_back(service: Any, run: Run, tmp_path: Path) -> None:
+    picture = a_picture(tmp_path / "original.png")
+    (job,) = jobs_of(run(service.url, "put", picture)).values()
+    into = tmp_path / "into"
+    into.mkdir()
+    assert run(service.url, "get", "--original", job, "--save", into).returncode == 0
+    (saved,) = into.iterdir()
+    assert saved.name == f"original-{job[-6:]}.png" and saved.read_bytes() == picture.read_bytes()

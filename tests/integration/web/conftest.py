@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,10 @@ import pytest
 from PIL import Image
 
 PATIENCE_MILLISECONDS = 60_000
+# A browser logs each answer that is no success, also those that a page asks for on purpose.
+EXPECTED_ANSWERS = re.compile(
+    r"status of (401|403|404|413|415|429|500|503)|ERR_(FAILED|INTERNET_|CONNECTION_)"
+)
 
 
 @pytest.fixture(scope="session")
@@ -30,24 +35,25 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def open_page(browser: Any, service: Any) -> Iterator[Callable[..., Any]]:
+def open_page(browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
     """A function that opens the page; what its scripts complain about fails the test at its end."""
     contexts: list[Any] = []
     complaints: list[str] = []
 
     def complain(message: Any) -> None:
-        # A browser logs each 404, also that of a gallery that is empty.
-        if message.type == "error" and "404" not in message.text and "415" not in message.text:
+        if message.type == "error" and not EXPECTED_ANSWERS.search(message.text):
             complaints.append(message.text)
 
-    def open_page(url: str = "", path: str = "/", **options: Any) -> Any:
-        context = browser.new_context(permissions=["clipboard-read", "clipboard-write"], **options)
-        context.set_default_timeout(PATIENCE_MILLISECONDS)
-        contexts.append(context)
+    def open_page(url: str = "", path: str = "/", context: Any = None, **options: Any) -> Any:
+        url = url or request.getfixturevalue("service").url
+        if context is None:
+            context = browser.new_context(permissions=["clipboard-read", "clipboard-write"], **options)
+            context.set_default_timeout(PATIENCE_MILLISECONDS)
+            contexts.append(context)
         page = context.new_page()
         page.on("console", complain)
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto((url or service.url) + path)
+        page.goto(url + path)
         return page
 
     yield open_page
@@ -62,7 +68,52 @@ def picture(tmp_path: Path) -> Callable[..., Path]:
 
     def make(name: str = "picture.png", size: tuple[int, int] = (90, 60)) -> Path:
         path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         Image.frombytes("RGB", (9, 6), random.randbytes(162)).resize(size).save(path)
         return path
 
     return make
+
+
+@pytest.fixture
+def card_of() -> Callable[[Any, str], Any]:
+    """A function that finds the card of a picture in the gallery."""
+
+    def card_of(page: Any, name: str) -> Any:
+        return page.locator("li.picture:visible").filter(
+            has=page.get_by_role("heading", name=name, exact=True)
+        )
+
+    return card_of
+
+
+@pytest.fixture
+def upload(card_of: Callable[[Any, str], Any]) -> Callable[..., None]:
+    """A function that uploads files with the page, and returns when their thumbnails are there."""
+
+    def upload(page: Any, *files: Path) -> None:
+        page.set_input_files("#files", files)
+        page.locator("#start").click()
+        for file in files:
+            card_of(page, file.name).get_by_role("link", name="Download").first.wait_for()
+
+    return upload
+
+
+@pytest.fixture
+def hear() -> Callable[[Any], Callable[[str], None]]:
+    """A function that listens to what screen readers are told, and gives one that waits for words of it."""
+
+    def hear(page: Any) -> Callable[[str], None]:
+        page.evaluate("""() => {
+            window.heard = [];
+            const line = document.getElementById("announcer");
+            new MutationObserver(() => window.heard.push(line.textContent)).observe(line, {childList: true});
+        }""")
+
+        def wait_for(words: str) -> None:
+            page.wait_for_function("words => window.heard.some((line) => line.includes(words))", arg=words)
+
+        return wait_for
+
+    return hear

@@ -28,5 +28,6 @@ def test_what_is_no_setting_is_named(name: str, complaint: str) -> None:
     assert ("THUMBNAILS_MAX_WORKERS" in line) is ("mean" in line)
 
 
-def test_settings_and_files_of_secrets_are_no_mistake() -> None:
-    assert list(complaints(["THUMBNAILS_DATA", "THUMBNAILS_S3_SECRET_KEY_FILE", "WEBHOOK_URL"])) == []
+def test_settings_files_of_secrets_and_what_the_command_reads_are_no_mistake() -> None:
+    names = ["THUMBNAILS_DATA", "THUMBNAILS_S3_SECRET_KEY_FILE", "THUMBNAILS_URL", "THUMBNAILS_KEY"]
+    assert list(complaints([*names, "WEBHOOK_URL"])) == []
