@@ -87,8 +87,8 @@ def run(env: Mapping[str, str]) -> None:
         )
         jobs = JobCache(store)
         ready = Ready(store, objects, jobs, authenticator)
-        limits = AccountLimits.of(settings, jobs)
         metrics = ApiMetrics(jobs)
+        limits = AccountLimits.of(settings, jobs, counted_alone=metrics.counted_alone)
         app = create_app(
             store,
             objects,

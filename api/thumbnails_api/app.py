@@ -85,7 +85,7 @@ def create_app(
     middleware: list[Any] = [RequestLog(metrics)]
     if not authenticator.requires_login:
         middleware.append(OriginGuard())
-    limits = limits or AccountLimits.of(settings, jobs)
+    limits = limits or AccountLimits.of(settings, jobs, counted_alone=metrics.counted_alone)
     failed_logins = FailedLogins(settings.failed_logins_per_minute if authenticator.requires_login else 0)
     if not settings.link_max_seconds:
         signer = NO_LINKS

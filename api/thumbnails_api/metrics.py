@@ -59,6 +59,11 @@ class ApiMetrics:
             ["reason"],
             registry=self._registry,
         )
+        self._counted_alone = Counter(
+            "thumbnails_api_rate_limits_counted_alone",
+            "Counts of rate limits that this replica made for itself, since the shared storage was away.",
+            registry=self._registry,
+        )
         self._received = Counter(
             "thumbnails_api_received_bytes", "Bytes of requests' bodies.", registry=self._registry
         )
@@ -70,6 +75,10 @@ class ApiMetrics:
     def refused(self, reason: str) -> None:
         """Take in the reason of a problem document."""
         self._problems.labels(reason).inc()
+
+    def counted_alone(self) -> None:
+        """Take in that the shared storage of rate limits was away for a count."""
+        self._counted_alone.inc()
 
     def answered(self, method: str, route: str | None, status: int, seconds: float, received: int) -> None:
         """Take in one answer. `route` is the pattern of its path; None for a path that there is not."""

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, MutableSequence
+from collections.abc import Callable, Iterator, MutableSequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
@@ -75,7 +75,9 @@ class AccountLimits:
     uploads: UploadQuotas
 
     @classmethod
-    def of(cls, settings: ApiSettings, jobs: JobCache) -> Self:
+    def of(
+        cls, settings: ApiSettings, jobs: JobCache, *, counted_alone: Callable[[], None] = lambda: None
+    ) -> Self:
         """As the settings have them. Raises InvalidSetting for a storage that cannot be used."""
         policies = (
             Policy("requests", settings.rate_limit_requests, settings.rate_limit_seconds),
@@ -89,7 +91,7 @@ class AccountLimits:
         windows: list[Window | None] = [None, None]
         if any(policy.quota for policy in policies):
             try:
-                counters = Counters(open_storage(settings.rate_limit_storage))
+                counters = Counters(open_storage(settings.rate_limit_storage), counted_alone=counted_alone)
             except ValueError as error:
                 raise InvalidSetting(f"THUMBNAILS_RATE_LIMIT_STORAGE: {error}") from None
             windows = [Window(policy, counters) if policy.quota else None for policy in policies]

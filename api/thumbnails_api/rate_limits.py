@@ -56,24 +56,43 @@ class Counters:
     """Windows in a storage. `storage` None: in memory, for this process alone."""
 
     def __init__(
-        self, storage: Storage | None = None, *, monotonic: Callable[[], float] = time.monotonic
+        self,
+        storage: Storage | None = None,
+        *,
+        counted_alone: Callable[[], None] = lambda: None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`counted_alone` is told of each count that was to be shared and could not be."""
+        self._counted_alone = counted_alone
         self._monotonic = monotonic
         self._here = FixedWindowRateLimiter(MemoryStorage())
         self._shared = None if storage is None else FixedWindowRateLimiter(storage)
         self._away_until = -math.inf
+        self._is_away = False
 
     def hit(self, item: RateLimitItem, key: str, cost: int) -> tuple[bool, int, float]:
         """Count `cost`, if there is room: whether there was, how much is left, when (epoch) it is whole."""
         if self._shared is not None and self._monotonic() >= self._away_until:
             try:
-                return _hit(self._shared, item, key, cost)
+                counted = _hit(self._shared, item, key, cost)
             except StorageError as error:
                 self._away_until = self._monotonic() + _AWAY_SECONDS
                 # Its text could hold the storage's address with a password.
-                name = type(error.storage_error).__name__
-                log.warning("the shared counts of rate limits are away (%s): this replica counts alone", name)
+                self._tell(away=True, why=type(error.storage_error).__name__)
+            else:
+                self._tell(away=False)
+                return counted
+        if self._shared is not None:
+            self._counted_alone()
         return _hit(self._here, item, key, cost)
+
+    def _tell(self, *, away: bool, why: str = "") -> None:
+        """Once for each change."""
+        if away and not self._is_away:
+            log.warning("the shared counts of rate limits are away (%s): this replica counts alone", why)
+        elif self._is_away and not away:
+            log.info("the shared counts of rate limits are back")
+        self._is_away = away
 
 
 def _hit(

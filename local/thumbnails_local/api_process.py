@@ -47,8 +47,8 @@ def main() -> None:
     objects = S3ObjectStore(receive_s3_settings())
     keys = _follow_keys(folder) if login else None
     authenticator = KeyAuthenticator(keys) if keys is not None else None
-    limits = AccountLimits.of(settings, jobs)
     metrics = ApiMetrics(jobs)
+    limits = AccountLimits.of(settings, jobs, counted_alone=metrics.counted_alone)
     app = create_app(
         store,
         objects,

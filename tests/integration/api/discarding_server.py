@@ -1,6 +1,7 @@
 """A process of its own with the API over stores that keep nothing: prints its port, ends on SIGTERM."""
 
 import importlib.util
+import os
 import signal
 import socket
 import sys
@@ -22,7 +23,7 @@ def main() -> None:
     spec.loader.exec_module(stores)
     listener = socket.create_server(("127.0.0.1", 0), backlog=200)
     store = stores.SmallJobStore()
-    settings = ApiSettings()
+    settings = ApiSettings.from_environment(os.environ)
     jobs = JobCache(store)
     server = Server(create_app(store, stores.DiscardingObjectStore(), jobs, settings), settings, [listener])
     signal.signal(signal.SIGTERM, lambda *_: server.stop())

@@ -1,6 +1,7 @@
 """Limits of accounts and addresses: what is counted, what clients are told, and who is not harmed."""
 
 import itertools
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -116,6 +117,15 @@ class FaultyStorage(MemoryStorage):
         return super().incr(key, expiry, amount)
 
 
+class Alone:
+    """How often a replica had to count by itself."""
+
+    counts = 0
+
+    def count(self) -> None:
+        self.counts += 1
+
+
 @pytest.fixture
 def faulty() -> Iterator[type[FaultyStorage]]:
     FaultyStorage.away, FaultyStorage.calls = False, 0
@@ -126,19 +136,27 @@ def faulty() -> Iterator[type[FaultyStorage]]:
 def test_while_the_storage_is_away_each_replica_counts_for_itself(
     faulty: type[FaultyStorage], caplog: pytest.LogCaptureFixture
 ) -> None:
-    now = [100.0]
-    counters = Counters(open_storage("thumbnails-test://"), monotonic=lambda: now[0])
+    now, alone = [100.0], Alone()
+    caplog.set_level(logging.INFO)
+    counters = Counters(
+        open_storage("thumbnails-test://"), counted_alone=alone.count, monotonic=lambda: now[0]
+    )
     window = Window(Policy("requests", 2, 3600), counters)
     assert window.hit("a/b").remaining == 1
     faulty.away = True
     assert [window.hit("a/b").allowed for _ in range(3)] == [True, True, False]
     assert faulty.calls == 2  # it is not asked again at once
+    assert alone.counts == 3
     assert "password" not in caplog.text
+    assert len(caplog.records) == 1
+    now[0] += 5
+    window.hit("a/b")
     assert len(caplog.records) == 1
     faulty.away = False
     now[0] += 5
     assert window.hit("a/b").remaining == 0
-    assert faulty.calls == 3
+    assert faulty.calls == 4
+    assert caplog.records[-1].getMessage() == "the shared counts of rate limits are back"
 
 
 @pytest.mark.parametrize("uri", ["nonsense", "nowhere://secret@host", "redis://user:secret@host:notaport/0"])
