@@ -40,6 +40,7 @@ from .quotas import AccountLimits
 from .resources.health import Ready
 from .server import Server
 from .settings import ApiSettings
+from .spool import Budget
 from .token_reviews import ClusterReviews
 from .token_settings import TokenSettings
 from .tokens import KeysAndTokens, TokenAuthenticator
@@ -89,6 +90,7 @@ def run(env: Mapping[str, str]) -> None:
         ready = Ready(store, objects, jobs, authenticator)
         metrics = ApiMetrics(jobs)
         limits = AccountLimits.of(settings, jobs, counted_alone=metrics.counted_alone)
+        spool = Budget(settings.max_spool_bytes)
         app = create_app(
             store,
             objects,
@@ -99,6 +101,7 @@ def run(env: Mapping[str, str]) -> None:
             signer=signer,
             ready=ready,
             metrics=metrics,
+            spool=spool,
         )
         server = Server(
             app,
@@ -106,6 +109,7 @@ def run(env: Mapping[str, str]) -> None:
             [listener],
             authenticator=authenticator,
             limits=limits,
+            spool=spool,
             on_refusal=metrics.refused,
         )
         probes = create_probe_server(ready, metrics, probe_listener)

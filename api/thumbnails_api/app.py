@@ -40,6 +40,7 @@ from .resources.page import Index, WebFiles
 from .resources.presets import PresetList
 from .resources.thumbnails import Thumbnail
 from .settings import ApiSettings
+from .spool import Budget
 from .uploads import UploadLimits
 from .waiting import Waiting
 
@@ -71,14 +72,15 @@ def create_app(
     signer: LinkSigner = NO_LINKS,
     ready: Ready | None = None,
     metrics: ApiMetrics | None = None,
+    spool: Budget | None = None,
     clock: Callable[[], datetime] = utc_now,
     new_id: Callable[[], str] = new_uuid7,
     sleep: Callable[[float], None] = time.sleep,
 ) -> App:
     """The WSGI application. The caller starts and stops `jobs`, and gives `store` and `objects`.
 
-    `ready`, when it is shared with other ports, or says that we are about to end; `metrics` and `limits`,
-    when they are shared, too.
+    `ready`, when it is shared with other ports, or says that we are about to end; `metrics`, `limits` and
+    `spool`, when they are shared, too.
     """
     authenticator = authenticator or AnonymousAuthenticator()
     metrics = metrics or ApiMetrics(jobs)
@@ -146,6 +148,7 @@ def create_app(
             intake,
             waiting,
             upload_limits,
+            spool or Budget(settings.max_spool_bytes),
             settings.max_output_side_pixels,
             settings.presets,
             limits.uploads,

@@ -23,8 +23,9 @@ from thumbnails_contract.errors import (
     UnsupportedFormat,
 )
 
-from .pictures import Picture, PictureLimits, Rejected, clean_file_name, digest, judge, new_spool
+from .pictures import Picture, PictureLimits, Rejected, clean_file_name, digest, judge
 from .sniff import HEAD_BYTES, is_archive, sniff_format
+from .spool import Budget, new_counted_spool
 
 _METHODS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _ENCRYPTED: Final = 0x1
@@ -73,10 +74,11 @@ class Entry:
     _archive: zipfile.ZipFile
     _info: zipfile.ZipInfo
     _limits: PictureLimits
+    _spool: Budget
 
     def unpack(self) -> Picture | Rejected:
-        """The picture, whose `data` the caller closes; or why it is not taken."""
-        spool = new_spool(self.bytes)
+        """The picture, whose `data` the caller closes; or why it is not taken. Raises Overloaded."""
+        spool = new_counted_spool(self.bytes, self._spool)
         image: Picture | Rejected | None = None
         try:
             with _open(self._archive, self._info) as stream:
@@ -93,9 +95,10 @@ class Entry:
 class Unpacking:
     """Opens the ZIPs of one request, and counts what they hold together."""
 
-    def __init__(self, limits: ArchiveLimits, picture_limits: PictureLimits) -> None:
+    def __init__(self, limits: ArchiveLimits, picture_limits: PictureLimits, spool: Budget) -> None:
         self._limits = limits
         self._picture_limits = picture_limits
+        self._spool = spool
         self._entries = 0
         self.bytes = 0
         """Of all entries that are to be inflated."""
@@ -146,7 +149,9 @@ class Unpacking:
         error = self._refusal(info) or _refusal_of_content(archive, info)
         if error is not None:
             return Rejected(name, error)
-        return Entry(name, info.file_size, f"{sha256}/{index}", archive, info, self._picture_limits)
+        return Entry(
+            name, info.file_size, f"{sha256}/{index}", archive, info, self._picture_limits, self._spool
+        )
 
     def _refusal(self, info: zipfile.ZipInfo) -> ThumbnailsError | None:
         """Why an entry is not taken, by the directory alone."""

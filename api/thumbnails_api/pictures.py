@@ -4,16 +4,12 @@ Nothing here is ever whole in memory but what is small.
 """
 
 import hashlib
-import io
-import logging
-import tempfile
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final
 
 from thumbnails_contract.errors import (
-    Overloaded,
     PayloadTooLarge,
     SourceTooLarge,
     ThumbnailsError,
@@ -22,14 +18,12 @@ from thumbnails_contract.errors import (
 from thumbnails_contract.spec import Format
 
 from .sniff import HEAD_BYTES, read_dimensions, sniff_format
-
-log = logging.getLogger(__name__)
+from .spool import full_disk
 
 MAX_FILE_NAME_LENGTH: Final = 255
 
 # Measured: larger chunks leave the CPU's caches.
 _COPY_CHUNK_BYTES: Final = 256 * 1024
-_SPOOL_IN_MEMORY_BYTES: Final = 1 << 20
 
 
 class TooManyBytes(Exception):
@@ -79,13 +73,6 @@ def clean_file_name(name: str | None) -> str | None:
     return visible.strip()[:MAX_FILE_NAME_LENGTH] or None
 
 
-def new_spool(max_bytes: int) -> BinaryIO:
-    """A file for at most `max_bytes`: in memory, or unlinked in TMPDIR as the server's own."""
-    if max_bytes <= _SPOOL_IN_MEMORY_BYTES:
-        return io.BytesIO()
-    return cast("BinaryIO", tempfile.TemporaryFile())
-
-
 def digest(
     stream: BinaryIO, spool: BinaryIO | None, max_bytes: Callable[[bytes], int]
 ) -> tuple[int, str, bytes]:
@@ -109,8 +96,7 @@ def digest(
         if spool is not None:
             spool.flush()
     except OSError as error:
-        log.error("cannot spool an upload: %s", error.strerror)  # noqa: TRY400 - a full disk needs no traceback
-        raise Overloaded("There is no room for the upload just now.", retry_after_seconds=10) from error
+        raise full_disk(error) from error
     return size, sha256.hexdigest(), head
 
 

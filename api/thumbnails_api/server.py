@@ -29,6 +29,7 @@ from .accounts import Authenticator
 from .problems import PROBLEM_TYPE, problem_document, problem_headers
 from .quotas import AccountLimits
 from .settings import ApiSettings
+from .spool import Budget, no_room
 
 log = logging.getLogger(__name__)
 
@@ -50,31 +51,6 @@ _HEADER_BYTES: Final = 32 * 1024
 _LOOP_SECONDS: Final = 0.5
 _LINGER_SECONDS: Final = 5.0
 _FULL_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-
-
-class Budget:
-    """How many bytes of bodies may be in one place at once, all requests together."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._left = max_bytes
-        self._lock = threading.Lock()
-
-    def take(self, count: int) -> bool:
-        """Whether there was room for `count` more bytes; they are taken then."""
-        with self._lock:
-            if count > self._left:
-                return False
-            self._left -= count
-            return True
-
-    def has_room(self, count: int) -> bool:
-        """Whether `count` more bytes could be taken just now."""
-        return count <= self._left
-
-    def give_back(self, count: int) -> None:
-        """Room for others."""
-        with self._lock:
-            self._left += count
 
 
 def connections_within(open_files: int, wanted: int) -> int:
@@ -170,11 +146,11 @@ class _RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has n
             except ThumbnailsError as error:
                 return error
             if not self.spool.has_room(self.content_length):
-                return _no_room()
+                return no_room()
             self.admitted = True
         came = self.body_bytes_received - self.taken_bytes
         if not self.spool.take(came):
-            return _no_room()
+            return no_room()
         self.taken_bytes += came
         return None
 
@@ -266,7 +242,7 @@ class Server:
 
     With an `authenticator` and `limits`, those of the app, bodies of nobody's requests, and of those who have
     had their share, are refused before they come; `on_refusal` is told the reason, since the app never sees
-    them.
+    them. `spool` is that of the app as well.
     """
 
     def __init__(
@@ -277,10 +253,11 @@ class Server:
         *,
         authenticator: Authenticator | None = None,
         limits: AccountLimits | None = None,
+        spool: Budget | None = None,
         on_refusal: Callable[[str], None] = lambda _reason: None,
     ) -> None:
         shared = {
-            "spool": Budget(settings.max_spool_bytes),
+            "spool": spool or Budget(settings.max_spool_bytes),
             "memory": Budget(_BODIES_IN_MEMORY_BYTES),
             "authenticator": authenticator,
             "limits": limits,
@@ -356,10 +333,6 @@ class Server:
 def serve(app: WsgiApp, settings: ApiSettings, sockets: Sequence[socket]) -> None:
     """Serve until the process ends."""
     Server(app, settings, sockets).run()
-
-
-def _no_room() -> Overloaded:
-    return Overloaded("Too many uploads are under way just now.", retry_after_seconds=5)
 
 
 def _as_problem(error: Any, max_body_bytes: int) -> ThumbnailsError:

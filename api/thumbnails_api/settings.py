@@ -67,7 +67,7 @@ class ApiSettings:
     """A connection on which nothing moves for so long is closed."""
 
     max_spool_bytes: int = _setting(8 * GIBIBYTE, "MAX_SPOOL_BYTES", MEBIBYTE, 1 << 50)
-    """Bytes of bodies that are being received or stored, together; beyond it requests get a 503."""
+    """Bytes of bodies that are being received or stored, and of copies out of them; beyond it a 503."""
 
     create_deadline_seconds: int = _setting(10, "CREATE_DEADLINE_SECONDS", 0, 120)
     """How long a create whose outcome is unknown is tried again."""

@@ -31,9 +31,9 @@ from .pictures import (
     clean_file_name,
     digest,
     judge,
-    new_spool,
 )
 from .sniff import is_archive, sniff_format
+from .spool import IN_MEMORY_BYTES, Budget, new_spool, no_room
 
 IMAGE_FIELD: Final = "image"
 
@@ -62,11 +62,17 @@ class UploadLimits:
 class Received:
     """A request's body, taken apart. `close` gives the disk space back."""
 
-    unpacking: Unpacking
+    limits: UploadLimits
+    spool: Budget
+    unpacking: Unpacking = field(init=False)
     images: list[Item] = field(default_factory=list)
     fields: list[tuple[str, str]] = field(default_factory=list)
     has_archives: bool = False
     _spools: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    def __post_init__(self) -> None:
+        """What is in ZIPs is counted from here on."""
+        self.unpacking = Unpacking(self.limits.archives, self.limits.picture, self.spool)
 
     @property
     def is_batch(self) -> bool:
@@ -77,8 +83,15 @@ class Received:
         """Forget the spooled pictures."""
         self._spools.close()
 
+    def reserve(self, count: int) -> None:
+        """Room on disk for copies of so many bytes. Raises Overloaded."""
+        if count > IN_MEMORY_BYTES:
+            if not self.spool.take(count):
+                raise no_room()
+            self._spools.callback(self.spool.give_back, count)
+
     def new_spool(self, max_bytes: int) -> BinaryIO:
-        """A file for at most `max_bytes`, closed with this."""
+        """A file for at most `max_bytes`, closed with this; room for it was reserved."""
         return self._spools.enter_context(contextlib.closing(new_spool(max_bytes)))
 
     def take(
@@ -86,12 +99,11 @@ class Received:
         file_name: str | None,
         data: BinaryIO,
         digested: tuple[int, str, bytes],
-        limits: UploadLimits,
     ) -> None:
         """Take in a file, of which `digest` said this: a picture, or a ZIP of them."""
         size, sha256, head = digested
         if not is_archive(head):
-            self.images.append(judge(file_name, data, size, sha256, head, limits.picture))
+            self.images.append(judge(file_name, data, size, sha256, head, self.limits.picture))
             return
         try:
             entries = self.unpacking.open(data, size, sha256)
@@ -102,27 +114,32 @@ class Received:
             self.images.extend(entries)
 
 
-def receive(body: BinaryIO, content_type: str | None, length: int, limits: UploadLimits) -> Received:
+def receive(
+    body: BinaryIO, content_type: str | None, length: int, limits: UploadLimits, spool: Budget
+) -> Received:
     """The pictures and form fields of a body of `length` bytes. The caller closes what it gets.
 
-    Raises MissingImage when there is no picture at all and InvalidRequest for a malformed form; what
-    is wrong with one picture is in `Received.images`.
+    Raises Overloaded when `spool` is spent, MissingImage when there is no picture at all, and InvalidRequest
+    for a malformed form; what is wrong with one picture is in `Received.images`.
     """
     media_type, _ = falcon.parse_header(content_type or "")
     media_type = media_type.strip().lower()
     if media_type == "multipart/form-data":
-        return _receive_form(body, content_type or "", length, limits)
-    return _receive_raw(body, media_type, length, limits)
+        return _receive_form(body, content_type or "", length, Received(limits, spool))
+    return _receive_raw(body, media_type, length, Received(limits, spool))
 
 
-def _receive_raw(body: BinaryIO, media_type: str, length: int, limits: UploadLimits) -> Received:
+def _receive_raw(body: BinaryIO, media_type: str, length: int, received: Received) -> Received:
     if length == 0:
         raise MissingImage
-    received = Received(Unpacking(limits.archives, limits.picture))
+    limits = received.limits
     with contextlib.ExitStack() as on_error:
         on_error.callback(received.close)
         # waitress gives a file, whose bytes are used where they lie; other servers give a stream.
-        spool = None if hasattr(body, "seek") else received.new_spool(length)
+        spool = None
+        if not hasattr(body, "seek"):
+            received.reserve(length)
+            spool = received.new_spool(length)
 
         def max_bytes(head: bytes) -> int:
             most = length if is_archive(head) else limits.picture.bytes
@@ -136,7 +153,7 @@ def _receive_raw(body: BinaryIO, media_type: str, length: int, limits: UploadLim
         else:
             head = digested[2]
             if sniff_format(head) is not None or is_archive(head) or not _is_no_picture_type(media_type):
-                received.take(None, spool or body, digested, limits)
+                received.take(None, spool or body, digested)
             else:
                 error = InvalidArchive() if media_type in ARCHIVE_TYPES else MissingImage()
                 received.images.append(Rejected(None, error))
@@ -144,17 +161,18 @@ def _receive_raw(body: BinaryIO, media_type: str, length: int, limits: UploadLim
     return received
 
 
-def _receive_form(body: BinaryIO, content_type: str, length: int, limits: UploadLimits) -> Received:
+def _receive_form(body: BinaryIO, content_type: str, length: int, received: Received) -> Received:
+    limits = received.limits
     options = MultipartParseOptions()
     options.max_body_part_count = limits.images + len(OPTION_NAMES) + 1
     options.max_body_part_headers_size = _MAX_PART_HEADER_BYTES
     options.max_body_part_buffer_size = _MAX_FIELD_BYTES
     handler = MultipartFormHandler(options)
-    received = Received(Unpacking(limits.archives, limits.picture))
     strange_file: str | None = None
     parts = 0
     with contextlib.ExitStack() as on_error:
         on_error.callback(received.close)
+        received.reserve(length)
         try:
             reader = BufferedReader(body.read, length, _FORM_CHUNK_BYTES)
             for part in handler.deserialize(reader, content_type, length):
@@ -163,7 +181,7 @@ def _receive_form(body: BinaryIO, content_type: str, length: int, limits: Upload
                     raise InvalidRequest(_MALFORMED)
                 if part.name == IMAGE_FIELD:
                     parts += 1
-                    _receive_part(received, part, length, limits)
+                    _receive_part(received, part, length)
                 elif part.name not in OPTION_NAMES and _file_name(part) is not None:
                     strange_file = part.name
                     received.fields.append((part.name, ""))
@@ -181,22 +199,23 @@ def _receive_form(body: BinaryIO, content_type: str, length: int, limits: Upload
     return received
 
 
-def _receive_part(received: Received, part: BodyPart, length: int, limits: UploadLimits) -> None:
+def _receive_part(received: Received, part: BodyPart, length: int) -> None:
+    picture_limits = received.limits.picture
     name = _file_name(part)
     file_name = clean_file_name(name)
     spool = received.new_spool(length)
     try:
         stream = cast("BinaryIO", part.stream)
-        digested = digest(stream, spool, lambda head: length if is_archive(head) else limits.picture.bytes)
+        digested = digest(stream, spool, lambda head: length if is_archive(head) else picture_limits.bytes)
     except TooManyBytes:
         spool.close()
-        received.images.append(Rejected(file_name, limits.picture.too_many_bytes()))
+        received.images.append(Rejected(file_name, picture_limits.too_many_bytes()))
         return
     size, _, head = digested
     if size == 0 or (name is None and sniff_format(head) is None and not is_archive(head)):
         received.images.append(Rejected(file_name, MissingImage()))
     else:
-        received.take(file_name, spool, digested, limits)
+        received.take(file_name, spool, digested)
 
 
 def _decode_disposition(part: BodyPart) -> None:

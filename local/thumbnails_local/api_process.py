@@ -21,6 +21,7 @@ from thumbnails_api.metrics import ApiMetrics
 from thumbnails_api.quotas import AccountLimits
 from thumbnails_api.server import Server
 from thumbnails_api.settings import ApiSettings
+from thumbnails_api.spool import Budget
 from thumbnails_common.s3 import S3ObjectStore
 from thumbnails_contract import logs
 from thumbnails_contract.names import DEFAULT_NAMESPACE
@@ -49,6 +50,7 @@ def main() -> None:
     authenticator = KeyAuthenticator(keys) if keys is not None else None
     metrics = ApiMetrics(jobs)
     limits = AccountLimits.of(settings, jobs, counted_alone=metrics.counted_alone)
+    spool = Budget(settings.max_spool_bytes)
     app = create_app(
         store,
         objects,
@@ -58,9 +60,16 @@ def main() -> None:
         limits=limits,
         signer=_signer(folder),
         metrics=metrics,
+        spool=spool,
     )
     server = Server(
-        app, settings, sockets, authenticator=authenticator, limits=limits, on_refusal=metrics.refused
+        app,
+        settings,
+        sockets,
+        authenticator=authenticator,
+        limits=limits,
+        spool=spool,
+        on_refusal=metrics.refused,
     )
 
     def stop(_number: int, _frame: FrameType | None) -> None:

@@ -22,6 +22,7 @@ from thumbnails_api.presets import Presets
 from thumbnails_api.problems import PROBLEM_TYPE, problem_document
 from thumbnails_api.quotas import UploadQuotas
 from thumbnails_api.serving import StoredFile, serve_file
+from thumbnails_api.spool import Budget
 from thumbnails_api.tracing import parse_traceparent
 from thumbnails_api.uploads import Item, UploadLimits, receive
 from thumbnails_api.waiting import Waiting
@@ -40,6 +41,7 @@ class Images:
     intake: Intake
     waiting: Waiting
     limits: UploadLimits
+    spool: Budget
     max_side_pixels: int
     presets: Presets
     quotas: UploadQuotas
@@ -55,7 +57,9 @@ class Images:
         # The server knows the length of a whole body, whether it came in chunks or not.
         length = req.content_length or 0
         self.quotas.charge_bytes(caller, length, req.context.usages)
-        received = receive(cast("BinaryIO", req.env["wsgi.input"]), req.content_type, length, self.limits)
+        received = receive(
+            cast("BinaryIO", req.env["wsgi.input"]), req.content_type, length, self.limits, self.spool
+        )
         try:
             if query and received.fields:
                 # What a field takes the place of must be right, too: nobody misspells it on purpose.

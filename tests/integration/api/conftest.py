@@ -21,6 +21,7 @@ from thumbnails_api.metrics import ApiMetrics
 from thumbnails_api.quotas import AccountLimits
 from thumbnails_api.server import Server
 from thumbnails_api.settings import ApiSettings
+from thumbnails_api.spool import Budget
 from thumbnails_common.jobstore import Document, JobPage, ObjectMissing, WatchEvent, WatchEventType
 from thumbnails_common.objectstore import NoSuchObject, ObjectFacts
 from thumbnails_contract.errors import ObjectStoreUnavailable
@@ -246,6 +247,7 @@ def start_server() -> Iterator[Callable[..., Running]]:
             chosen = ApiSettings(**settings)
             limits = AccountLimits.of(chosen, jobs)
             metrics = ApiMetrics(jobs)
+            spool = Budget(chosen.max_spool_bytes)
             app = create_app(
                 store,  # type: ignore[arg-type]
                 objects,  # type: ignore[arg-type]
@@ -254,6 +256,7 @@ def start_server() -> Iterator[Callable[..., Running]]:
                 authenticator=authenticator,
                 limits=limits,
                 metrics=metrics,
+                spool=spool,
             )
             server = Server(
                 app,
@@ -261,6 +264,7 @@ def start_server() -> Iterator[Callable[..., Running]]:
                 [listener],
                 authenticator=authenticator,
                 limits=limits,
+                spool=spool,
                 on_refusal=metrics.refused,
             )
             jobs.start()

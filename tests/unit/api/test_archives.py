@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from thumbnails_api.archives import ArchiveLimits, Entry, Unpacking
 from thumbnails_api.pictures import Picture, PictureLimits, Rejected
+from thumbnails_api.spool import Budget
 from thumbnails_contract.errors import ArchiveTooLarge, InvalidArchive, ThumbnailsError
 
 LIMITS = ArchiveLimits(entries=20, bytes=1_000_000, ratio=200)
 PICTURES = PictureLimits(bytes=200_000, pixels=1_000_000)
 SHA256 = "ab" * 32
+SPOOL = Budget(1 << 30)
 GIF = b"GIF89a\x01\x00\x01\x00\x00\x00\x00"
 
 
@@ -30,7 +32,7 @@ def pack(entries: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes
 
 
 def look(data: bytes, limits: ArchiveLimits = LIMITS) -> list[Entry | Rejected]:
-    return Unpacking(limits, PICTURES).open(io.BytesIO(data), len(data), SHA256)
+    return Unpacking(limits, PICTURES, SPOOL).open(io.BytesIO(data), len(data), SHA256)
 
 
 def unpack(data: bytes) -> list[Picture | Rejected]:
@@ -230,12 +232,12 @@ def test_too_many_files_are_refused() -> None:
 def test_the_files_and_bytes_of_several_archives_count_together() -> None:
     limits = ArchiveLimits(entries=3, bytes=40, ratio=200)
     data = pack({"a.gif": GIF, "b.gif": GIF})
-    unpacking = Unpacking(limits, PICTURES)
+    unpacking = Unpacking(limits, PICTURES, SPOOL)
     unpacking.open(io.BytesIO(data), len(data), SHA256)
     with pytest.raises(ArchiveTooLarge):
         unpacking.open(io.BytesIO(data), len(data), SHA256)
     small = pack({"a.gif": GIF})
-    unpacking = Unpacking(ArchiveLimits(entries=9, bytes=2 * len(GIF), ratio=200), PICTURES)
+    unpacking = Unpacking(ArchiveLimits(entries=9, bytes=2 * len(GIF), ratio=200), PICTURES, SPOOL)
     unpacking.open(io.BytesIO(data), len(data), SHA256)
     with pytest.raises(ArchiveTooLarge):
         unpacking.open(io.BytesIO(small), len(small), SHA256)

@@ -481,6 +481,23 @@ def test_the_space_of_each_file_is_given_back_before_the_next(service: Any, pict
     assert unlinked_files() == before
 
 
+def test_copies_of_pictures_are_of_the_spool_and_give_it_back(make_service: Any, picture: Any) -> None:
+    """Parts of a form are copied, and what is in a ZIP is unpacked: more than the body that was received."""
+    big = picture("TIFF", (700, 600))
+    service = make_service(max_spool_bytes=2 * len(big) + 1000)
+    data = pack({f"{number}.tiff": big for number in range(5)})
+    for _ in range(3):
+        assert post_zip(service, data).status_code == 201
+        assert service.upload(big).status_code == 201
+    refused = service.post_form([("image", f"{number}.tiff", big) for number in range(3)])
+    assert (refused.status_code, refused.json["reason"]) == (503, "Overloaded")
+    small = make_service(max_spool_bytes=len(big) + 1000)
+    some = post_zip(small, data)
+    assert some.status_code == 207
+    assert {item.get("reason") for item in some.json["items"]} == {None, "Overloaded"}
+    assert small.upload(big).status_code == 201
+
+
 # ---- trouble while storing ----
 
 
