@@ -17,7 +17,8 @@ from schemathesis.generation.meta import ComponentInfo
 from schemathesis.transport.serialization import Binary
 
 from thumbnails_api.options import OUTPUT_OPTION_NAMES
-from thumbnails_api.pages import Position, encode_cursor
+from thumbnails_api.pages import encode_cursor
+from thumbnails_contract.history import Position
 
 # Nobody listens there, and no other machine is asked for its address.
 NOWHERE = "http://127.0.0.1:9/hook"

@@ -12,7 +12,7 @@ from thumbnails_api.accounts import Caller
 from thumbnails_api.erasures import KNOWN_SECONDS, Erasures
 from thumbnails_api.intake import Intake
 from thumbnails_api.options import parse_options
-from thumbnails_api.uploads import Picture
+from thumbnails_api.pictures import Picture
 from thumbnails_common.erasure import Erasure, InvalidErasure, read_erasure
 from thumbnails_common.objectstore import NoSuchObject
 from thumbnails_contract.errors import AccountBeingErased, ObjectStoreUnavailable
