@@ -86,6 +86,11 @@ e2e: ## run the end-to-end tests on the cluster of KUBECONFIG, or on that of `ma
 	@./hack/venv.sh dev
 	@./hack/e2e.sh $(ARGS)
 
+.PHONY: e2e-ways
+e2e-ways: ## install the chart in every way that charts/thumbnails/ci shows, on the same cluster (a quarter of an hour)
+	@./hack/venv.sh dev
+	@THUMBNAILS_TEST_WAYS=ways E2E_TESTS=tests/e2e/ways ./hack/e2e.sh $(ARGS)
+
 .PHONY: chart
 chart: ## check the chart with helm, kubeconform and promtool, which are built first (a few minutes, once)
 	@./hack/venv.sh dev

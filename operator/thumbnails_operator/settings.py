@@ -12,6 +12,8 @@ from thumbnails_contract.logs import LogSettings
 from thumbnails_contract.names import DEFAULT_NAMESPACE
 from thumbnails_contract.wire import Limits
 
+from .worker_pod import WorkerPod
+
 IPNetwork = IPv4Network | IPv6Network
 T = TypeVar("T")
 
@@ -62,6 +64,7 @@ class OperatorSettings:
     worker_cpu_request_millicores: int = 250  # for each renderer; they compute in bursts
     worker_deadline_seconds: int = 3600
     worker_labels: Mapping[str, str] = field(default_factory=dict)  # passed through, for Kueue and the like
+    worker_pod: WorkerPod = field(default_factory=WorkerPod)
     operator_lost_seconds: float = 120.0  # a worker that hears from no operator for so long ends
     token_audience: str = "thumbnails-exchange"  # noqa: S105 - a name, no secret
     log: LogSettings = field(default_factory=LogSettings)
@@ -136,6 +139,7 @@ class OperatorSettings:
                 "THUMBNAILS_WORKER_DEADLINE_SECONDS", defaults.worker_deadline_seconds, least=60
             ),
             worker_labels=read.value("THUMBNAILS_WORKER_LABELS", defaults.worker_labels, _labels),
+            worker_pod=read.value("THUMBNAILS_WORKER_POD", defaults.worker_pod, WorkerPod.parse),
             operator_lost_seconds=read.number(
                 "THUMBNAILS_OPERATOR_LOST_SECONDS", defaults.operator_lost_seconds, least=1
             ),

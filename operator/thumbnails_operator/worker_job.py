@@ -5,6 +5,7 @@ executor of one machine reads the command and the environment of the one contain
 environment holds everything that a worker needs; only the path of its token is another there.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from thumbnails_contract.names import WORKER_LABEL
@@ -50,21 +51,16 @@ def worker_job(settings: OperatorSettings, namespace: str, name: str) -> dict[st
             "activeDeadlineSeconds": settings.worker_deadline_seconds,
             "ttlSecondsAfterFinished": BACKSTOP_SECONDS,
             "template": {
-                "metadata": {"labels": labels},
+                "metadata": _template_metadata(settings, labels),
                 "spec": {
+                    **settings.worker_pod.placement,
                     "restartPolicy": "Never",
                     "serviceAccountName": settings.worker_service_account,
                     # The only token is the one for the exchange, which is worthless elsewhere.
                     "automountServiceAccountToken": False,
                     "enableServiceLinks": False,
                     "terminationGracePeriodSeconds": TERMINATION_SECONDS,
-                    "securityContext": {
-                        "runAsNonRoot": True,
-                        "runAsUser": 65532,
-                        "runAsGroup": 65532,
-                        "fsGroup": 65532,
-                        "seccompProfile": {"type": "RuntimeDefault"},
-                    },
+                    "securityContext": dict(settings.worker_pod.security_context),
                     "containers": [_container(settings)],
                     "volumes": [
                         {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
@@ -88,6 +84,11 @@ def worker_job(settings: OperatorSettings, namespace: str, name: str) -> dict[st
             },
         },
     }
+
+
+def _template_metadata(settings: OperatorSettings, labels: Mapping[str, str]) -> dict[str, Any]:
+    annotations = settings.worker_pod.annotations
+    return {"labels": labels} | ({"annotations": dict(annotations)} if annotations else {})
 
 
 def _container(settings: OperatorSettings) -> dict[str, Any]:

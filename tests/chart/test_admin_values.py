@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from thumbnails_operator.worker_pod import WorkerPod
+
 # ---- disruptions -----------------------------------------------------------------------------------
 
 
@@ -110,6 +112,26 @@ def test_pods_can_be_labelled_placed_and_extended(render: Any, component: str) -
     container = template["spec"]["containers"][0]
     assert timezone in container["env"]
     assert container["resources"] == resources
+
+
+def test_workers_are_placed_and_run_as_the_operator_is_told(render: Any) -> None:
+    def told(rendered: Any) -> WorkerPod:
+        (text,) = (
+            variable["value"]
+            for variable in rendered.pods()["operator"]["containers"][0]["env"]
+            if variable["name"] == "THUMBNAILS_WORKER_POD"
+        )
+        return WorkerPod.parse(text)
+
+    usual = told(render())
+    assert usual.placement == usual.annotations == {}
+    assert usual.security_context["runAsUser"] == 65532
+    said = {"nodeSelector": {"pool": "pictures"}, "runtimeClassName": "gvisor"}
+    values = {f"worker.{name}": value for name, value in said.items()}
+    found = told(render(settings={**values, "worker.podAnnotations": {"a": "b"}}))
+    assert found.placement == said
+    assert found.annotations == {"a": "b"}
+    assert "runAsUser" not in told(render("openshift-values.yaml")).security_context
 
 
 def test_labels_of_all_are_on_all_and_select_nothing(render: Any) -> None:

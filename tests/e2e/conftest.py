@@ -542,6 +542,12 @@ def tools() -> Tools:
 
 
 @pytest.fixture(scope="session")
+def forward(tools: Tools) -> Callable[[str, str, int], Forward]:
+    """A function that makes a way to `service/NAME` of a namespace, at a port; for the caller to close."""
+    return lambda namespace, target, port: Forward(tools, namespace, target, port)
+
+
+@pytest.fixture(scope="session")
 def start_installation(tools: Tools) -> Iterator[Callable[..., Installation]]:
     """A function that installs the chart with some values."""
     installer = Installer(tools)

@@ -85,6 +85,20 @@ capabilities:
 {{- end }}
 {{- end }}
 
+{{/* What the operator gives to workers' pods, as JSON. */}}
+{{- define "thumbnails.workerPod" -}}
+{{- $said := dict "securityContext" (include "thumbnails.podSecurityContext" . | fromYaml) }}
+{{- range $name := list "affinity" "nodeSelector" "priorityClassName" "runtimeClassName" "tolerations" }}
+{{- with index $.Values.worker $name }}
+{{- $_ := set $said $name . }}
+{{- end }}
+{{- end }}
+{{- with .Values.worker.podAnnotations }}
+{{- $_ := set $said "annotations" . }}
+{{- end }}
+{{- toJson $said }}
+{{- end }}
+
 {{/* Replicas of a component on different nodes and zones, where there are some, unless its values say otherwise:
      (list $ "api"). */}}
 {{- define "thumbnails.spread" -}}
