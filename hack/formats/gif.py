@@ -381,8 +381,15 @@ KINDS: Final = (
     _kind("animated, trailing garbage", "", _two(loop=0, end=b";" + b"garbage,!" * 99), **_TWO),
     _kind("without its end", "the trailer is missing", lambda: write([Frame(_indices())], _table(), end=b"")),
     _kind(
+        "first frame beyond the canvas",
+        "a canvas that is too small for its first frame",
+        lambda: write([Frame(_indices()), Frame(_part(), 130, 90)], _table(), (80, 60), loop=0),
+        shows=lambda: [_rgb(_indices()), _rgb(_laid(_part(), 130, 90, _indices()))],
+        milliseconds=(100, 100),
+    ),
+    _kind(
         "beyond the canvas",
-        "a frame larger than the canvas",
+        "a later frame that reaches beyond the canvas",
         lambda: write([Frame(_indices()), Frame(_part(), 130, 90)], _table(), loop=0),
         shows=lambda: [_rgb(_indices()), _rgb(_laid(_part(), 130, 90, _indices()))],
         milliseconds=(100, 100),

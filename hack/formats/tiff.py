@@ -183,6 +183,16 @@ def _ycbcr() -> Pixels:
     return np.asarray(Image.fromarray(scene.colour()).convert("YCbCr"))
 
 
+def _inks_alpha() -> Pixels:
+    return scene.with_alpha(jpeg.to_inks(scene.colour()), scene.opacity())
+
+
+def _inverted_grey_alpha() -> Pixels:
+    pixels = scene.grey_alpha().copy()
+    pixels[..., 0] = 255 - pixels[..., 0]
+    return pixels
+
+
 def _lab() -> Pixels:
     """CIE L*a*b* (D50), 8 bits; a and b are signed."""
     height, width, _ = scene.colour().shape
@@ -491,6 +501,35 @@ KINDS: Final = (
         lambda: write(Page(jpeg.to_inks(scene.colour()), SEPARATED, planar=True)),
         within=(2.0, 8.0),
         differs=jpeg.NO_PROFILE,
+    ),
+    _kind(
+        "CMYK with alpha",
+        "a fifth channel that is alpha",
+        lambda: write(Page(_inks_alpha(), SEPARATED, extra=_UNASSOCIATED)),
+        **_RGBA,
+        within=(2.0, 8.0),
+        differs=jpeg.NO_PROFILE,
+    ),
+    _kind(
+        "CMYK with alpha, planes",
+        "",
+        lambda: write(Page(_inks_alpha(), SEPARATED, extra=_UNASSOCIATED, planar=True)),
+        **_RGBA,
+        within=(2.0, 8.0),
+        differs=jpeg.NO_PROFILE,
+    ),
+    _kind(
+        "white is zero, alpha",
+        "inverted",
+        lambda: write(Page(_inverted_grey_alpha(), WHITE_IS_ZERO, extra=_UNASSOCIATED)),
+        shows=still(scene.grey_alpha),
+        out="PNG RGBA",
+    ),
+    _kind(
+        "WebP in it",
+        "compression 50001",
+        lambda: write(Page(scene.colour(), RGB, tags={259: (_SHORT, [50_001])})),
+        refused="UnsupportedFormat",
     ),
     _kind(
         "YCbCr",

@@ -2,7 +2,7 @@
 
 Pillow decodes the pixels, one frame at a time: each is handed to it as a GIF of its own. What is between
 them is done here, since Pillow fills what a frame clears with a colour where browsers show nothing,
-and enlarges the canvas for a frame that reaches beyond it. Sections are those of GIF89a.
+and enlarges the canvas for any frame that reaches beyond it. Sections are those of GIF89a.
 """
 
 import io
@@ -65,8 +65,9 @@ def count_frames(data: Data, at_most: int) -> int:
 def read_gif(data: Data, most_frames: int, most_parts: int | None = None) -> GifFile:
     """Walk through the blocks: to the trailer, the end of the data, or one more than `most_frames`.
 
-    A canvas without an area is that of the first frame, as browsers have it. Raises SourceTooLarge when
-    there are more blocks than `most_parts`, short ones of a frame's data included.
+    As browsers have it, a canvas without an area is that of the first frame, and one that the first frame
+    reaches beyond is enlarged for it. Raises SourceTooLarge when there are more blocks than `most_parts`,
+    short ones of a frame's data included.
     """
     parts = _Parts(most_parts)
     width, height = struct.unpack("<HH", data[6:10].ljust(4, b"\0"))
@@ -104,8 +105,12 @@ def read_gif(data: Data, most_frames: int, most_parts: int | None = None) -> Gif
             control = b""
         else:
             break
-    if found and not (width and height):
-        width, height = found[0].width, found[0].height
+    if found:
+        first = found[0]
+        if not (width and height):
+            width, height = first.width, first.height
+        elif first.width and first.height:
+            width, height = max(width, first.left + first.width), max(height, first.top + first.height)
     return GifFile((width, height), tuple(found), plays)
 
 

@@ -1,4 +1,4 @@
-"""Decodes TIFFs whose samples Pillow does not put together: planes of 16 bits, floats of several channels.
+"""Decodes TIFFs whose samples Pillow does not put together: planes of 16 bits, floats, inks with alpha.
 
 Each channel is decoded as a grey picture of its own (`tiff.cut`), and they are merged here.
 """
@@ -12,6 +12,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from . import tiff
+from .colour import to_srgb
 from .modes import sixteen_bits_to_8
 
 Data = bytes | mmap.mmap
@@ -37,10 +38,13 @@ def can_decode(layout: tiff.Layout) -> bool:
     bits = set(layout.bits)
     if len(layout.bits) not in (1, layout.samples) or len(bits) != 1:
         return False
-    kind = (*bits, layout.sample_format)
-    known = kind == (16, tiff.UNSIGNED) or (kind == (32, tiff.FLOAT) and layout.photometric != tiff.CMYK)
-    # A predictor works across the channels of a pixel, but for planes.
-    return known and layout.compression != tiff.OLD_JPEG and (layout.planar or layout.predictor == 1)
+    if layout.sample_format == tiff.FLOAT:
+        known = bits == {32} and layout.photometric != tiff.CMYK
+    else:
+        known = layout.sample_format == tiff.UNSIGNED and bits <= {8, 16}
+    # A predictor, and JPEG, work across the channels of a pixel, but for planes.
+    alone = layout.planar or (layout.predictor == 1 and layout.compression != tiff.JPEG)
+    return known and alone and layout.compression != tiff.OLD_JPEG
 
 
 def is_needed(layout: tiff.Layout) -> bool:
@@ -49,10 +53,13 @@ def is_needed(layout: tiff.Layout) -> bool:
 
 
 def decode(data: Data, directory: tiff.Directory, layout: tiff.Layout) -> Image.Image:
-    """The picture as L, LA, RGB, RGBA or CMYK, not yet turned. Raises what Pillow raises, and ValueError."""
+    """The picture as L, RGB, RGBA or CMYK, not yet turned. Raises what Pillow raises, and ValueError.
+
+    Inks with alpha are given as RGBA, in sRGB.
+    """
     channels = _CHANNELS[layout.photometric]
     alpha = next((kind for kind in layout.extra[:1] if kind in (tiff.ASSOCIATED, tiff.UNASSOCIATED)), None)
-    wanted = channels + (alpha is not None and layout.photometric != tiff.CMYK)
+    wanted = channels + (alpha is not None)
     planes = _planes(data, directory, layout, wanted)
     is_light = layout.sample_format == tiff.FLOAT and layout.photometric == tiff.RGB
     colours = [_levels(plane, is_light=is_light) for plane in planes[:channels]]
@@ -61,6 +68,10 @@ def decode(data: Data, directory: tiff.Directory, layout: tiff.Layout) -> Image.
     if wanted == channels:
         return colours[0] if channels == 1 else Image.merge("RGB" if channels == 3 else "CMYK", colours)  # noqa: PLR2004 - channels
     opacity = _levels(planes[channels], is_light=False)
+    if layout.photometric == tiff.CMYK:
+        inks = Image.merge("CMYK", colours)
+        colours = list(to_srgb(inks, directory.content(data, tiff.PROFILE)).split())
+        return Image.merge("RGBA", [*colours, opacity])
     if channels == 1:
         colours *= 3
     if alpha == tiff.ASSOCIATED:
@@ -117,7 +128,9 @@ def _load(file: bytes) -> Image.Image:
 
 
 def _levels(plane: Image.Image, *, is_light: bool) -> Image.Image:
-    """8 bits of a channel: 16-bit levels, or floats of 0..1."""
+    """8 bits of a channel: levels of 8 or 16 bits, or floats of 0..1."""
+    if plane.mode == "L":
+        return plane
     if plane.mode == "F":
         table = _light_to_levels() if is_light else sixteen_bits_to_8()
         return plane.point(lambda level: level * _MOST).convert("I").point(table, "L")
