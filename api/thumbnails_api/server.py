@@ -19,13 +19,14 @@ from typing import Any, Final
 
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import BaseWSGIServer, create_server
 from waitress.task import WSGITask
 
 from thumbnails_contract.errors import InvalidRequest, Overloaded, PayloadTooLarge, ThumbnailsError
 
 from .accounts import Authenticator
+from .chunked import ChunkedReceiver
 from .problems import PROBLEM_TYPE, problem_document, problem_headers
 from .quotas import AccountLimits
 from .settings import ApiSettings
@@ -114,6 +115,9 @@ class _RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has n
 
     def parse_header(self, header_plus: bytes) -> None:
         super().parse_header(header_plus)
+        _check_framing(self)
+        if self.chunked and self.body_rcv is not None:
+            self.body_rcv = ChunkedReceiver(self.body_rcv.getbuf())
         if self.body_rcv is None or self.chunked:
             return
         # The buffer writes to a file from `overflow` bytes on.
@@ -160,6 +164,24 @@ class _RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has n
         self.completed = True
         self.expect_continue = False  # or waitress would ask for the body that was just refused
         self.on_refusal(error.reason)
+
+
+def _check_framing(request: HTTPRequestParser) -> None:
+    """Raise ParsingError for what a proxy before us may read otherwise, or what no client means.
+
+    Both lengths of a body, or chunks in HTTP/1.0: the rest of it could pass for a request of somebody else
+    (RFC 9112 sections 6.1 and 11.2). None or several hosts, or another one in the address (section 3.2).
+    """
+    headers = request.headers
+    if request.version not in {"1.0", "1.1"}:
+        raise ParsingError("a version of HTTP that is not spoken here")
+    if "TRANSFER_ENCODING" in headers or (request.chunked and "CONTENT_LENGTH" in headers):
+        raise ParsingError("the length of the body is not clear")
+    host = headers.get("HOST")
+    if (host is None and request.version == "1.1") or "," in (host or ""):
+        raise ParsingError("there must be one host")
+    if request.proxy_netloc and request.proxy_netloc != host:
+        raise ParsingError("there must be one host")
 
 
 class _Task(WSGITask):  # type: ignore[misc]  # waitress has no types

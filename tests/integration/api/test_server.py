@@ -389,6 +389,60 @@ def test_bytes_that_are_no_http_are_a_400_and_harm_nobody(server: Any, answer_on
 # ---- the end ----
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST /images HTTP/1.1\r\nHost: localhost\r\nContent-Length: 41\r\nTransfer-Encoding: chunked\r\n",
+        b"POST /images HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+        b"POST /images HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n",
+        b"POST /images HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked, identity\r\n",
+        b"POST /images HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: \x0bchunked\r\n",
+        b"POST /images HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 41\r\n",
+        b"POST /images HTTP/1.1\r\nHost: localhost\r\nContent-Length: +5\r\n",
+        b"POST /images HTTP/2.0\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n",
+    ],
+)
+def test_a_body_of_unclear_length_hides_no_second_request(server: Any, head: bytes) -> None:
+    """Whatever a proxy before us takes for its end: the connection ends with the first answer."""
+    with server.connect() as connection:
+        connection.sendall(head + b"\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        answers = b""
+        while data := connection.recv(65536):
+            answers += data
+    assert answers.count(b"HTTP/1.") == 1
+    assert b" 400 " in answers.partition(b"\r\n")[0]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /jobs HTTP/1.1\r\n",
+        b"GET /jobs HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n",
+        b"GET http://evil.example/jobs HTTP/1.1\r\nHost: localhost\r\n",
+    ],
+)
+def test_there_is_one_host(server: Any, head: bytes, answer_on: Any) -> None:
+    with server.connect() as connection:
+        connection.sendall(head + b"Connection: close\r\n\r\n")
+        assert answer_on(connection).status == 400
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [(b"3;", b"a" * 65536), (b"0\r\n", b"X-A: b\r\n" * 8192), (b"", b"1\r\na\r\n" * 8192)],
+)
+def test_chunks_that_are_all_frame_are_refused_before_they_cost_anything(
+    server: Any, answer_on: Any, begin: bytes, more: bytes
+) -> None:
+    with server.connect() as connection:
+        connection.sendall(
+            b"POST /images HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + begin
+        )
+        for _ in range(4):
+            connection.sendall(more)
+        assert answer_on(connection).status == 400
+
+
 def test_stop_lets_a_running_upload_end(server: Any) -> None:
     server.objects.hold = threading.Event()
     results = []
