@@ -92,6 +92,7 @@ class _RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has n
     limits: AccountLimits | None
     on_refusal: Callable[[str], None]
     error: Any
+    body_rcv: Any
     taken_bytes = 0
     memory_bytes = 0
     refused = False
@@ -166,7 +167,7 @@ class _RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has n
         self.on_refusal(error.reason)
 
 
-def _check_framing(request: HTTPRequestParser) -> None:
+def _check_framing(request: Any) -> None:
     """Raise ParsingError for what a proxy before us may read otherwise, or what no client means.
 
     Both lengths of a body, or chunks in HTTP/1.0: the rest of it could pass for a request of somebody else
