@@ -7,6 +7,7 @@ from urllib.parse import quote, urlsplit
 
 from thumbnails_contract.job import ThumbnailJob
 from thumbnails_contract.names import FILE_NAME_ANNOTATION
+from thumbnails_contract.spec import BatchWebhooks
 from thumbnails_contract.status import REST_STATUS, ConditionType, OutputFacts, Phase, Reason
 from thumbnails_contract.timestamps import format_time
 
@@ -80,7 +81,9 @@ def _output_document(job: ThumbnailJob, output: OutputFacts) -> dict[str, Any]:
 
 
 def _webhook_document(job: ThumbnailJob) -> dict[str, Any] | None:
-    """How its webhook is doing; None when nobody is to be told. Of the address, the host alone."""
+    """How its webhook is doing; None when nobody is to be told of it. Of the address, the host alone."""
+    if job.spec.batch is not None and job.spec.batch.webhooks is BatchWebhooks.ONCE:
+        return None
     condition = job.status.condition(ConditionType.WEBHOOK_DELIVERED)
     if condition is None and job.spec.webhook is None:
         return None

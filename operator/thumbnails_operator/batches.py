@@ -6,6 +6,7 @@ there and is gone. What the rest says of how a batch ended is on one of its jobs
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from typing import NamedTuple
 
 from thumbnails_contract.job import JobKey, ThumbnailJob
@@ -45,7 +46,9 @@ class Batch:
         self._unfinished: set[JobKey] = set()
         self._seen: set[int] = set()  # places in the upload
         self._expected: int | None = None
-        self._bearer: JobKey | None = None
+        self._bearing: set[JobKey] = set()
+        # By place. One that is gone stays in it until it would be the first.
+        self._row: list[tuple[int, str, JobKey]] = []
         self._facts: BatchFacts | None = None
         self.newest = first.created
         """When the last one of its jobs was created."""
@@ -71,9 +74,11 @@ class Batch:
     @property
     def bearer(self) -> JobKey:
         """The job that has the record, or is to have it: the first one."""
-        if self._bearer is None:
-            self._bearer = min(self._jobs, key=self._rank)
-        return self._bearer
+        if self._bearing:
+            return min(self._bearing, key=self._place)
+        while self._row[0][-1] not in self._jobs:
+            heappop(self._row)
+        return self._row[0][-1]
 
     def facts(self) -> BatchFacts:
         """How it ended, counted now. Every job must have."""
@@ -92,12 +97,14 @@ class Batch:
         batch = job.spec.batch
         if batch is None:
             raise AssertionError("a job without a batch is in none")
-        known = self._jobs.get(job.key)
+        known = job.key in self._jobs
         self._jobs[job.key] = job
-        if known is not None and known.status.batch is not None and job.status.batch is None:
-            self._bearer = None  # somebody else has written its status
-        elif self._bearer is not None and self._rank(job.key) < self._rank(self._bearer):
-            self._bearer = job.key
+        if not known:
+            heappush(self._row, self._place(job.key))
+        if job.status.batch is not None:
+            self._bearing.add(job.key)
+        else:
+            self._bearing.discard(job.key)
         self._facts = None
         if not job.status.finished:
             self._unfinished.add(job.key)
@@ -114,13 +121,11 @@ class Batch:
         del self._jobs[key]
         self._facts = None
         self._unfinished.discard(key)
-        if key == self._bearer:
-            self._bearer = None
+        self._bearing.discard(key)
 
-    def _rank(self, key: JobKey) -> tuple[bool, int, str]:
-        job = self._jobs[key]
-        index = job.spec.batch.index if job.spec.batch else 0
-        return job.status.batch is None, index, key.name
+    def _place(self, key: JobKey) -> tuple[int, str, JobKey]:
+        batch = self._jobs[key].spec.batch
+        return batch.index if batch else 0, key.name, key
 
 
 class Batches:

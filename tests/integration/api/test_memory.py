@@ -1,9 +1,11 @@
 """Uploads are never whole in memory: many large ones at once, in a process that is measured."""
 
 import http.client
+import os
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,4 +78,35 @@ def test_many_large_uploads_take_little_memory(
     for upload in uploads:
         upload.join()
     assert statuses == [201] * UPLOADS
+    assert memory_bytes(pid, "VmHWM") - idle < 64 * MEBIBYTE
+
+
+@pytest.mark.slow
+def test_many_zips_of_large_pictures_take_little_memory(process: tuple[int, int], tmp_path: Path) -> None:
+    """Each inflates to 300 MB, one file after the other."""
+    pid, port = process
+    path = tmp_path / "album.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(3):
+            picture = GIF + os.urandom(MEBIBYTE) + bytes(99 * MEBIBYTE)
+            archive.writestr(f"{number}.gif", picture, zipfile.ZIP_DEFLATED, compresslevel=1)
+
+    def post_zip() -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=110)
+        with path.open("rb") as body:
+            connection.request("POST", "/images", body=body, headers={"Content-Type": "application/zip"})
+            response = connection.getresponse()
+        response.read()
+        connection.close()
+        return response.status
+
+    assert post(port, "image/gif", b"", MEBIBYTE, b"") == 201
+    idle = memory_bytes(pid, "VmRSS")
+    statuses: list[int] = []
+    uploads = [threading.Thread(target=lambda: statuses.append(post_zip())) for _ in range(4)]
+    for upload in uploads:
+        upload.start()
+    for upload in uploads:
+        upload.join()
+    assert statuses == [201] * 4
     assert memory_bytes(pid, "VmHWM") - idle < 64 * MEBIBYTE

@@ -340,6 +340,15 @@ def test_what_is_told_of_a_batch_can_be_chosen(service: Any, jpeg: bytes, word: 
     assert {batch_of(service, item)["webhooks"] for item in items} == {word}
 
 
+@pytest.mark.parametrize(("word", "told"), [("each", True), ("once", False), ("both", True)])
+def test_a_job_of_which_nobody_is_told_has_no_webhook(
+    service: Any, jpeg: bytes, word: str, told: bool
+) -> None:
+    parts = [("image", "a.jpg", jpeg), ("image", "b.jpg", jpeg), ("batchWebhooks", None, word.encode())]
+    items = service.post_form([*parts, ("webhookUrl", None, b"https://example.com/hook")]).json["items"]
+    assert {"webhook" in item for item in items} == {told}
+
+
 # ---- ZIPs ----
 
 
