@@ -109,8 +109,9 @@ export async function pictureUrl(path) {
 }
 
 /**
- * Upload one file. `onProgress(sent, total)` gets bytes of the request. The answer is the job; an upload whose answer
- * was lost may be sent again with the same `id` and makes no second job.
+ * Upload one file. `onProgress(sent, total)` gets bytes of the request. The answer is the job, or of a ZIP {batchId,
+ * items: [a job, or a problem with its fileName]}; an upload whose answer was lost may be sent again with the same `id`
+ * and makes no second job.
  */
 export function upload(file, fields, id, onProgress, signal) {
   return new Promise((resolve, reject) => {
@@ -125,7 +126,7 @@ export function upload(file, fields, id, onProgress, signal) {
     sending.onerror = () => reject(new Problem(0));
     sending.onabort = () => reject(new DOMException("Cancelled", "AbortError"));
     sending.onload = () => {
-      if (sending.status === 201 && sending.response) resolve(sending.response);
+      if ((sending.status === 201 || sending.status === 207) && sending.response) resolve(sending.response);
       else reject(refuse(new Problem(sending.status, sending.response, sending.getResponseHeader("Retry-After"))));
     };
     signal.addEventListener("abort", () => sending.abort(), { once: true });

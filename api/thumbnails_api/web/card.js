@@ -28,11 +28,12 @@ export function isNewer(job, other) {
 export class Card {
   #image;
 
-  /** `onDetails(card)` and `onDelete(card)` are called when people ask for that. */
-  constructor(job, { onDetails, onDelete }) {
+  /** `onDetails(card)`, `onDelete(card)` and `onBatch(card)` are called when people ask for that. */
+  constructor(job, { onDetails, onDelete, onBatch }) {
     this.element = template.content.firstElementChild.cloneNode(true);
     this.#image = this.element.querySelector("img");
     this.element.querySelector(".delete").addEventListener("click", () => onDelete(this));
+    this.element.querySelector(".batch").addEventListener("click", () => onBatch(this));
     for (const selector of [".details", ".frame"]) {
       this.element.querySelector(selector).addEventListener("click", () => onDetails(this));
     }
@@ -54,9 +55,10 @@ export class Card {
     part(".meta").textContent = [
       job.status === "complete" ? "" : stateWord(job.status),
       job.source ? `${dimensions(job.source)}, ${bytes(job.source.bytes)}` : "",
-      job.batch ? `${job.batch.index + 1} of ${job.batch.size} in a batch` : "",
       moment(job.createdAt),
     ].filter(Boolean).join(" \u00b7 ");
+    part(".part").hidden = !job.batch;
+    if (job.batch) part(".batch").textContent = `${job.batch.index + 1} of ${job.batch.size} in a batch`;
     part(".error").hidden = !job.error;
     part(".error").textContent = job.error ? job.error.message : "";
     part(".outputs").replaceChildren(...job.outputs.slice(0, ROWS).map((output) => outputRow(job, output)));

@@ -17,10 +17,12 @@ const title = document.getElementById("gallery-title");
 const empty = document.getElementById("empty");
 const error = document.getElementById("gallery-error");
 const more = document.getElementById("more");
+const filter = document.getElementById("batch");
 
 const shown = new Map(); // job id -> Card
 const deleting = new Map(); // job id -> toast
 let next = null;
+let batch = null; // the id of the one that is shown alone
 let lastEvent = null; // the id of the last event that was seen
 let following = false;
 
@@ -29,6 +31,7 @@ export async function startGallery() {
   more.addEventListener("click", showMore);
   // Whoever leaves meant what was deleted.
   addEventListener("pagehide", () => deleting.forEach((waiting) => waiting.end(false)));
+  document.getElementById("show-all").addEventListener("click", () => showBatch(null));
   startDetails(neighbours, remove);
   await reload();
 }
@@ -36,7 +39,7 @@ export async function startGallery() {
 /** Everything anew: another account, perhaps. */
 export async function reload() {
   lastEvent = (await follow(null)).id; // before the list, so that nothing falls between
-  const page = await listJobs(PAGE);
+  const page = await listJobs(batch ? `${PAGE}&batch=${encodeURIComponent(batch)}` : PAGE);
   if (!following) keepUp();
   for (const card of shown.values()) card.remove();
   shown.clear();
@@ -45,8 +48,24 @@ export async function reload() {
 
 /** A job that was just made; as it is by now. */
 export function addJob(job) {
-  show(job);
-  return shown.get(job.id).job;
+  if (belongs(job)) show(job);
+  return shown.get(job.id)?.job || job;
+}
+
+async function showBatch(id) {
+  batch = id;
+  filter.hidden = id === null;
+  try {
+    await reload();
+    announce(id === null ? "All pictures are shown." : "The batch is shown alone.");
+  } catch (problem) {
+    tellError(problem);
+  }
+  title.focus();
+}
+
+function belongs(job) {
+  return batch === null || job.batch?.id === batch;
 }
 
 async function showMore() {
@@ -86,7 +105,7 @@ function show(job) {
     refreshDetails(known);
     return;
   }
-  const card = new Card(job, { onDetails: openDetails, onDelete: remove });
+  const card = new Card(job, { onDetails: openDetails, onDelete: remove, onBatch: () => showBatch(job.batch.id) });
   shown.set(job.id, card);
   list.insertBefore(card.element, firstOlder(job));
   empty.hidden = true;
@@ -190,6 +209,6 @@ async function take({ type, data }) {
     if (known && isFinished(data) && !isFinished(known.job)) announceEnd(nameOf(data), data.status);
     // One that is older than all on the page comes with its own page.
     const oldest = shown.get(list.lastElementChild?.dataset.job)?.job;
-    if (known || !oldest || next === null || isNewer(data, oldest)) show(data);
+    if (known || (belongs(data) && (!oldest || next === null || isNewer(data, oldest)))) show(data);
   }
 }

@@ -33,7 +33,9 @@ export function draw(figure, picture, output) {
   const name = picture.file.name || "the pasted picture";
   box.hidden = !picture.size;
   if (!picture.size) {
-    caption.textContent = `This browser cannot show ${name}; the service may know it all the same.`;
+    caption.textContent = /\.zip$/i.test(name)
+      ? `This will be made of every picture in ${name}.`
+      : `This browser cannot show ${name}; the service may know it all the same.`;
     return;
   }
   const { crop, size, canvas, offset } = place(picture.size, output);

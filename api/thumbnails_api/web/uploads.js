@@ -7,6 +7,7 @@ import { bytes, count, duration, stateWord } from "./words.js";
 
 const PARALLEL = 3; // a browser has six connections to a host, for thumbnails and news too
 const SEEN_MILLISECONDS = 1500; // how long a row says that it is done
+const NAMED = 3; // refused files of a ZIP that are told one by one
 const ON_THE_WAY = new Set(["waiting", "sending"]);
 
 const list = document.getElementById("transfers");
@@ -203,19 +204,38 @@ class Transfer {
     this.#showRow();
     const { signal } = this.#stopping;
     try {
-      const job = await queue.persist(() => this.#send(signal), (seconds, error) => {
+      const answer = await queue.persist(() => this.#send(signal), (seconds, error) => {
         this.#pause = { until: Date.now() + seconds * 1000, why: error.message };
         this.tick();
       }, signal);
       this.sent = this.size;
+      if (answer.items) {
+        this.#takeBatch(answer.items);
+        return;
+      }
       this.#become("stored");
-      byJob.set(job.id, this);
-      this.hear(take(job));
+      byJob.set(answer.id, this);
+      this.hear(take(answer));
     } catch (error) {
       if (error.name === "AbortError") return;
       if (!(error instanceof Problem)) throw error;
       this.#fail(error);
     }
+  }
+
+  /** What was in a ZIP: its jobs are in the gallery, here is told what was refused. */
+  #takeBatch(items) {
+    const refused = items.filter((item) => item.detail !== undefined);
+    for (const item of items) if (!refused.includes(item)) take(item);
+    announce(`${this.name}: ${count(items.length - refused.length, "picture")} taken.`);
+    if (!refused.length) {
+      this.#become("done");
+      this.#forgetRow();
+      return;
+    }
+    const named = refused.slice(0, NAMED).map((item) => `${item.fileName || "One"}: ${item.detail}`);
+    const more = refused.length > NAMED ? ` And ${refused.length - NAMED} more.` : "";
+    this.#fail({ message: `${refused.length} of ${items.length} were refused. ${named.join(" ")}${more}`, mayPass: false });
   }
 
   async #send(signal) {

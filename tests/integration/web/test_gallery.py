@@ -1,6 +1,7 @@
 """The gallery: newest first, page by page, and as things are now."""
 
 import random
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,3 +119,26 @@ def test_names_stay_in_their_place(
     page.get_by_role("dialog").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.get_by_role("dialog").evaluate("d => d.scrollWidth <= d.clientWidth")
+
+
+def test_the_pictures_of_a_zip_are_a_batch_that_can_be_looked_at_alone(
+    open_page: Open, picture: Make, tmp_path: Path, card_of: Any, upload: Any
+) -> None:
+    album = tmp_path / "album.zip"
+    with zipfile.ZipFile(album, "w") as archive:
+        for name in ("zip-1.png", "zip-2.png"):
+            archive.write(picture(name), name)
+        archive.writestr("notes.txt", "no picture")
+    page = open_page()
+    upload(page, picture("not-in-the-zip.png"))
+    page.set_input_files("#files", album)
+    page.get_by_text("of every picture in album.zip").wait_for()
+    page.locator("#start").click()
+    row = page.locator(".transfer").filter(has_text="album.zip")
+    row.get_by_text("1 of 3 were refused. notes.txt: Send a JPEG").wait_for()
+    card_of(page, "zip-1.png").get_by_role("button", name="1 of 3 in a batch").click()
+    card_of(page, "not-in-the-zip.png").wait_for(state="detached")
+    assert page.evaluate("document.activeElement.id") == "gallery-title"
+    assert page.locator("li.picture h3").all_text_contents() == ["zip-2.png", "zip-1.png"]
+    page.get_by_role("button", name="Show all").click()
+    card_of(page, "not-in-the-zip.png").wait_for()
