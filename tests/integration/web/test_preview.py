@@ -69,12 +69,12 @@ def test_its_geometry_is_the_renderers(open_page: Open) -> None:
         assert (tuple(size), tuple(canvas), tuple(offset)) == (wanted.size, wanted.canvas, wanted.offset)
 
 
-FITS = [
-    *(("cover", position.value) for position in Position if position is not Position.ATTENTION),
-    *(("contain", position.value) for position in Position if position is not Position.ATTENTION),
-    ("inside", "center"),
-    ("outside", "center"),
-    ("fill", "center"),
+POSITIONS = [position.value for position in Position if position is not Position.ATTENTION]
+WIDE, NARROW = (200, 120), (80, 200)
+CASES = [
+    *(("cover", position, box) for position in POSITIONS for box in (WIDE, NARROW)),
+    *(("contain", position, box) for position in POSITIONS for box in (WIDE, NARROW)),
+    *((fit, "center", WIDE) for fit in ("inside", "outside", "fill")),
 ]
 
 
@@ -89,25 +89,25 @@ def test_it_looks_like_the_thumbnail(open_page: Open, service: Any, tmp_path: Pa
     blocks.resize((240, 360), Image.Resampling.BICUBIC).save(source)
     page = open_page()
     page.set_input_files("#files", source)
-    page.get_by_label("Width").fill("200")
-    page.get_by_label("Height").fill("120")
     page.get_by_text("More options").click()
     page.get_by_label("Background").select_option("colour")
     page.get_by_role("textbox", name="Colour").fill("#336699")
     shots = {}
-    for fit, position in FITS:
+    for fit, position, (width, height) in CASES:
+        page.get_by_label("Width").fill(str(width))
+        page.get_by_label("Height").fill(str(height))
         page.get_by_label("Fit").select_option(fit)
         if fit in {"cover", "contain"}:
             page.get_by_label("Position").select_option(position)
         box = page.locator("#sizes .preview-box")
-        shots[fit, position] = Image.open(io.BytesIO(box.screenshot())).convert("RGB")
-    for (fit, position), shot in shots.items():
+        shots[fit, position, (width, height)] = Image.open(io.BytesIO(box.screenshot())).convert("RGB")
+    for (fit, position, (width, height)), shot in shots.items():
         answer = requests.post(
             f"{service.url}/images",
             data=source.read_bytes(),
             params={
-                "width": "200",
-                "height": "120",
+                "width": str(width),
+                "height": str(height),
                 "fit": fit,
                 "position": position,
                 "background": "#336699",
@@ -123,10 +123,15 @@ def test_it_looks_like_the_thumbnail(open_page: Open, service: Any, tmp_path: Pa
         shown = thumbnail.convert("RGB").resize(
             (round(thumbnail.width * scale), round(thumbnail.height * scale)), Image.Resampling.LANCZOS
         )
-        assert abs(shot.width - shown.width) <= 1 and abs(shot.height - shown.height) <= 1, (fit, position)
-        assert difference(shot.resize(shown.size), shown) < 4, (fit, position)
-    tall = [shots["cover", "top"], shots["cover", "center"], shots["cover", "bottom"]]
-    assert difference(tall[0], tall[1]) > 20 and difference(tall[1], tall[2]) > 20, "they can be told apart"
+        assert abs(shot.width - shown.width) <= 1 and abs(shot.height - shown.height) <= 1, (
+            fit,
+            position,
+            width,
+        )
+        assert difference(shot.resize(shown.size), shown) < 4, (fit, position, width)
+    for box, positions in ((WIDE, ("top", "center", "bottom")), (NARROW, ("left", "center", "right"))):
+        one, two, three = (shots["cover", position, box] for position in positions)
+        assert difference(one, two) > 20 and difference(two, three) > 20, "they can be told apart"
 
 
 def test_it_says_the_size_and_what_it_does_not_know(open_page: Open, picture: Make, tmp_path: Path) -> None:
