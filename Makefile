@@ -84,7 +84,14 @@ images: ## build the container images and load them into the cluster
 .PHONY: e2e
 e2e: ## run the end-to-end tests on the cluster of KUBECONFIG, or on that of `make cluster images` (ARGS=... for pytest)
 	@./hack/venv.sh dev
-	@./hack/e2e.sh $(ARGS)
+	@./hack/e2e.sh -m "not outage" $(ARGS)
+
+.PHONY: e2e-faults
+e2e-faults: ## take away what the service stands on, with uploads flowing, on the cluster of `make cluster images`; draw docs/operating.md's table (half an hour)
+	@./hack/venv.sh dev
+	@THUMBNAILS_TEST_OUTAGES=$${THUMBNAILS_TEST_OUTAGES:-$(CURDIR)/docs/outages.json} \
+		E2E_TESTS=tests/e2e/faults ./hack/e2e.sh -m outage $(ARGS)
+	@$(BIN)/python hack/outages.py
 
 .PHONY: e2e-ways
 e2e-ways: ## install the chart in every way that charts/thumbnails/ci shows, on the same cluster (a quarter of an hour)

@@ -208,6 +208,9 @@ class QuotaExceeded(ThumbnailsError):
     retryable = True
     default_message = "Wait until earlier jobs are gone, or ask for a larger quota."
 
+    def __init__(self, message: str = "", *, retry_after_seconds: int | None = 10) -> None:
+        super().__init__(message, retry_after_seconds=retry_after_seconds)
+
 
 class RateLimited(ThumbnailsError):
     """More requests than the account, or more failed logins than an address, has in a period (RFC 6585)."""

@@ -79,13 +79,14 @@ def make_certificates(folder: Path) -> None:
         "-keyout", folder / "ca.key", "-out", folder / "ca.crt",
     )  # fmt: skip
     for party in PARTIES:
-        _make_certificate(party, folder)
+        make_certificate(party, folder, folder)
     private = folder / "service-accounts.key"
     _openssl("ecparam", "-name", _CURVE, "-genkey", "-noout", "-out", private)
     _openssl("ec", "-in", private, "-pubout", "-out", folder / "service-accounts.pub")
 
 
-def _make_certificate(party: Party, folder: Path) -> None:
+def make_certificate(party: Party, authority: Path, folder: Path) -> None:
+    """Writes {party}.crt and {party}.key into a folder, signed by the authority that lies in another one."""
     request = folder / f"{party.file}.csr"
     extensions = folder / f"{party.file}.ext"
     extensions.write_text(party.extensions)
@@ -94,7 +95,7 @@ def _make_certificate(party: Party, folder: Path) -> None:
         "-subj", party.subject, "-keyout", folder / f"{party.file}.key", "-out", request,
     )  # fmt: skip
     _openssl(
-        "x509", "-req", "-in", request, "-CA", folder / "ca.crt", "-CAkey", folder / "ca.key",
+        "x509", "-req", "-in", request, "-CA", authority / "ca.crt", "-CAkey", authority / "ca.key",
         "-CAcreateserial", "-days", _DAYS, "-extfile", extensions, "-out", folder / f"{party.file}.crt",
     )  # fmt: skip
     request.unlink()

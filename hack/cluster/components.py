@@ -257,17 +257,22 @@ def cni_network() -> dict[str, Any]:
 
 
 def audit_policy() -> dict[str, Any]:
-    """Every write of an object, once, without its content: what a benchmark counts."""
+    """Requests without their content: every write, which benchmarks count, and all that workloads ask for.
+
+    What they are allowed is compared with what they use by the end-to-end tests of rights.
+    """
+    system = "system:serviceaccounts:kube-system"
+    leases = [{"group": "coordination.k8s.io", "resources": ["leases"]}]
+    reviews = [{"group": "authentication.k8s.io"}, {"group": "authorization.k8s.io"}]
     return {
         "apiVersion": "audit.k8s.io/v1",
         "kind": "Policy",
         "omitStages": ["RequestReceived"],
         "rules": [
-            {"level": "None", "resources": [{"group": "coordination.k8s.io", "resources": ["leases"]}]},
-            {
-                "level": "None",
-                "resources": [{"group": "authentication.k8s.io"}, {"group": "authorization.k8s.io"}],
-            },
+            {"level": "None", "userGroups": [system], "verbs": ["get", "list", "watch"]},
+            {"level": "None", "userGroups": [system], "resources": leases + reviews},
+            {"level": "Metadata", "userGroups": ["system:serviceaccounts"]},
+            {"level": "None", "resources": leases + reviews},
             {"level": "Metadata", "verbs": ["create", "update", "patch", "delete", "deletecollection"]},
             {"level": "None"},
         ],

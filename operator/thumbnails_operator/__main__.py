@@ -1,6 +1,7 @@
 """`python -m thumbnails_operator`: the operator in a cluster, one of several replicas of which one leads."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
@@ -55,6 +56,8 @@ LABEL_RETRY_SECONDS: Final = 1.0
 HEARTBEAT_SECONDS: Final = 0.5
 STALLED_SECONDS: Final = 8.0
 CLUSTER_THREADS: Final = 8
+# A process that has to end sooner does not start itself anew: the kubelet waits longer each time.
+LEAST_LIFE_SECONDS: Final = 5.0
 COMPONENT: Final = "thumbnails-operator"
 
 
@@ -94,7 +97,7 @@ class Operator:
             self._api,
             self._cluster,
             elected=elected,
-            lost=_die,
+            lost=partial(_start_anew, time.monotonic()),
             alive=self._is_alive,
         )
         exposition = Exposition(OperatorCollector(lambda: self._leader, utc_now))
@@ -251,8 +254,16 @@ class Operator:
         return time.monotonic() - self._beat < STALLED_SECONDS
 
 
-def _die() -> NoReturn:
-    """At once, with whatever is under way: somebody else may lead already."""
+def _start_anew(born: float) -> NoReturn:
+    """End at once, with whatever is under way, since somebody else may lead already; and stand by again.
+
+    The program is started in this process's place: the kubelet, which would start the container again,
+    lets it wait for up to five minutes when that happens often (CrashLoopBackOff). With an API server
+    that comes and goes, nobody would lead then.
+    """
+    if time.monotonic() - born > LEAST_LIFE_SECONDS:
+        with contextlib.suppress(OSError):
+            os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - this very program
     os._exit(1)
 
 

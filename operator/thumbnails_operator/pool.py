@@ -29,6 +29,14 @@ FIRST_BACKOFF_SECONDS: Final = 1.0
 MAX_BACKOFF_SECONDS: Final = 60.0
 # A worker that runs and does not poll for so long cannot reach the exchange.
 UNREACHABLE_SECONDS: Final = 15.0
+# Waiting for these grows longer with every try of the kubelet or the Job controller, up to minutes. When
+# their cause is over a new worker starts at once: so one is tried in the place of the old one.
+_STARTS_ANEW: Final = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "CreateContainerConfigError", "CreateContainerError", "FailedCreate"}
+)
+STUCK_SECONDS: Final = 45.0
+# What an operator before this one made is as that one was told to make it: perhaps that was the mistake.
+INHERITED_STUCK_SECONDS: Final = 3.0
 # A listing may be older than a worker that was just made.
 LISTING_LAG_SECONDS: Final = 10.0
 # How long a deleted worker's polls may still come (its token was found valid just before).
@@ -46,6 +54,11 @@ _START_TROUBLES: Final = {
     "FailedCreate": "A worker's pod may not be created: a quota or an admission policy forbids it.",
     "QuotaExceeded": "The namespace's quota leaves no room for a worker.",
 }
+_NOT_STARTING: Final = "WorkerNotStarting"
+_FAILING: Final = "WorkersFailing"
+_UNREACHABLE: Final = "ExchangeUnreachable"
+# Why jobs get no worker, by the condition Started; besides reasons of the contract, and others of Kubernetes.
+TROUBLES: Final = frozenset({*_START_TROUBLES, _NOT_STARTING, _FAILING, _UNREACHABLE})
 _REASON = re.compile(r"[A-Za-z]([A-Za-z0-9_]{0,61}[A-Za-z0-9_])?")
 
 
@@ -220,6 +233,9 @@ class Pool:
             if not member.polled and silent_for > self._settings.lease_seconds and not member.deleting:
                 self._back_off(key.namespace, _unreachable(), now)
                 self._delete(key, member, now)
+            elif self._is_to_be_replaced(member, now):
+                logger.info("worker %s does not start (%s), and is replaced", key, member.state.reason)
+                self._delete(key, member, now)
             elif member.deleting and now >= member.delete_after:
                 self._delete(key, member, now)
         self._gone = {key: when for key, when in self._gone.items() if now - when < TOMBSTONE_SECONDS}
@@ -258,8 +274,8 @@ class Pool:
         if member.stopping or member.draining or member.deleting:
             return WorkerView(key, Stage.LEAVING, member.born)
         if not member.polled:
-            stuck = member.state.phase is WorkerPhase.STARTING and member.state.reason
-            return WorkerView(key, Stage.STUCK if stuck else Stage.STARTING, member.born)
+            stage = Stage.STUCK if self._is_stuck(member) else Stage.STARTING
+            return WorkerView(key, stage, member.born)
         taken = self._dispatcher.taken(key)
         if self._dispatcher.holds(key):
             member.taken_when_idle = -1
@@ -267,6 +283,18 @@ class Pool:
         if taken != member.taken_when_idle:  # it was busy since the last look
             member.taken_when_idle, member.idle_since = taken, now
         return WorkerView(key, Stage.IDLE, member.idle_since)
+
+    @staticmethod
+    def _is_stuck(member: _Member) -> bool:
+        """Whether it should have started, and says why it does not."""
+        return not member.polled and member.state.phase is WorkerPhase.STARTING and bool(member.state.reason)
+
+    def _is_to_be_replaced(self, member: _Member, now: float) -> bool:
+        if not self._is_stuck(member) or member.deleting:
+            return False
+        if not member.own:
+            return now - member.born > INHERITED_STUCK_SECONDS
+        return member.state.reason in _STARTS_ANEW and now - member.born > STUCK_SECONDS
 
     def _create(self, namespace: str, now: float) -> None:
         name = worker_name(self._new_suffix())
@@ -373,14 +401,14 @@ class Pool:
 
 def _start_trouble(reason: str) -> ErrorFacts:
     if not _REASON.fullmatch(reason):
-        reason = "WorkerNotStarting"
+        reason = _NOT_STARTING
     return ErrorFacts(reason, _START_TROUBLES.get(reason, "A worker does not start."))
 
 
 def _dies_at_start(state: WorkerState) -> ErrorFacts:
     reason = state.reason if _REASON.fullmatch(state.reason) else "Error"
-    return ErrorFacts("WorkersFailing", f"Workers end before they take any work ({reason}).")
+    return ErrorFacts(_FAILING, f"Workers end before they take any work ({reason}).")
 
 
 def _unreachable() -> ErrorFacts:
-    return ErrorFacts("ExchangeUnreachable", "A worker runs but does not reach the operator.")
+    return ErrorFacts(_UNREACHABLE, "A worker runs but does not reach the operator.")

@@ -26,11 +26,14 @@ from typing import Any
 import pytest
 import requests
 import yaml
+from hack.cluster.faults import RunningNode
+from hack.cluster.layout import layout_from_environment
 from standardwebhooks import Webhook
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "thumbnails"
 RECEIVER = Path(__file__).parent / "receiver.py"
+RIGHTS = Path(__file__).parent / "rights"
 RELEASE = "thumbnails"
 PATIENCE_SECONDS = 180.0
 FINISHED = {"complete", "failed", "cancelled"}
@@ -157,6 +160,7 @@ class Forward:
 class Delivery:
     """One webhook as it arrived."""
 
+    at: float  # seconds since the epoch
     path: str
     headers: Mapping[str, str]  # lower-case names
     body: str
@@ -176,7 +180,7 @@ class Webhooks:
 
     def __init__(self, url: str, outside: str) -> None:
         self.url = url  # for the operator
-        self._outside = outside
+        self.outside = outside
         self._session = requests.Session()
         self._session.trust_env = False
 
@@ -185,8 +189,8 @@ class Webhooks:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
-                answer = self._session.get(self._outside, timeout=30).json()
-                return [Delivery(each["path"], each["headers"], each["body"]) for each in answer]
+                answer = self._session.get(self.outside, timeout=30).json()
+                return [Delivery(**each) for each in answer]
             except (requests.ConnectionError, requests.Timeout):
                 assert time.monotonic() < deadline, "the receiver of webhooks does not answer"
                 time.sleep(0.2)
@@ -275,6 +279,12 @@ class Installation:
                 *("--reuse-values", "--values", file.name, "--wait", "--timeout", "3m"),
             )
 
+    def roll_back(self) -> None:
+        """`helm rollback`: the release is as before the last upgrade."""
+        self.tools.run(
+            *("helm", "rollback", RELEASE, "--namespace", self.namespace, "--wait", "--timeout", "3m")
+        )
+
     def new_key(self, account: str) -> str:
         """A new API key, made as an administrator makes one, from outside the cluster."""
         made = self._keys("create", "--account", account)
@@ -287,6 +297,15 @@ class Installation:
     def forward(self, target: str, port: int) -> Forward:
         """A way to `service/NAME` or `pod/NAME`, for the caller to close."""
         return Forward(self.tools, self.namespace, target, port)
+
+    def call_directly(self) -> None:
+        """From now on call the Services' own addresses, where this machine has a way to them.
+
+        A forward ends with the API server and with the kubelet.
+        """
+        address = "--output=jsonpath={.spec.clusterIP}"
+        self.api_url = f"http://{self.kubectl('get', 'service', f'{RELEASE}-api', address)}:3000"
+        self.webhooks.outside = f"http://{self.kubectl('get', 'service', 'receiver', address)}:8080/"
 
     def _keys(self, *arguments: str) -> str:
         """What `thumbnails-api keys ...` prints."""
@@ -387,6 +406,11 @@ class Installer:
         self._made_crd = False
         given = os.environ.get("THUMBNAILS_TEST_VALUES")
         self._given: Document = yaml.safe_load(Path(given).read_text()) if given else {}
+
+    @property
+    def namespaces(self) -> list[str]:
+        """Those of the installations so far."""
+        return [namespace for namespace, _ in self._made]
 
     def start(self, **values: Any) -> Installation:
         """Install the chart with these values, and return when all of it is ready."""
@@ -548,13 +572,29 @@ def forward(tools: Tools) -> Callable[[str, str, int], Forward]:
 
 
 @pytest.fixture(scope="session")
-def start_installation(tools: Tools) -> Iterator[Callable[..., Installation]]:
-    """A function that installs the chart with some values."""
+def installer(tools: Tools) -> Iterator[Installer]:
+    """Makes the installations of all tests."""
     installer = Installer(tools)
     try:
-        yield installer.start
+        yield installer
     finally:
         installer.remove_all()
+
+
+@pytest.fixture(scope="session")
+def start_installation(installer: Installer) -> Callable[..., Installation]:
+    """A function that installs the chart with some values."""
+    return installer.start
+
+
+@pytest.fixture(scope="session")
+def node(tools: Tools) -> RunningNode:
+    """The processes of the cluster's node, where that is one that `make cluster` started on this machine."""
+    kubeconfig = Path(tools.environment["KUBECONFIG"])
+    found = RunningNode.of_kubeconfig(kubeconfig, layout_from_environment(os.environ).record)
+    if found is None:
+        pytest.skip("needs the cluster that `make cluster` starts: its processes are stopped, its logs read")
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -563,7 +603,12 @@ def installation(start_installation: Callable[..., Installation]) -> Installatio
     return start_installation(api={"replicas": 2}, settings={"lingerSeconds": 10, "maxWorkers": 2})
 
 
-@pytest.fixture(name="eventually")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What components asked for is judged when everything else has been tried."""
+    items.sort(key=lambda item: RIGHTS in item.path.parents)
+
+
+@pytest.fixture(scope="session", name="eventually")
 def eventually_fixture() -> Callable[..., Any]:
     """A function that asks a condition until it is true."""
     return eventually

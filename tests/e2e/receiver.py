@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -16,7 +17,7 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", "0"))).decode()
         headers = {name.lower(): value for name, value in self.headers.items()}
         with lock:
-            deliveries.append({"path": self.path, "headers": headers, "body": body})
+            deliveries.append({"at": time.time(), "path": self.path, "headers": headers, "body": body})
         self._answer(204, b"")
 
     def do_GET(self) -> None:

@@ -31,8 +31,8 @@ _FIRST_DELAY_SECONDS, _LONGEST_DELAY_SECONDS, _BOUND_SECONDS = 0.1, 4.0, 30.0
 
 _WRITTEN: Final = frozenset({200, 201, 204})
 _OK, _FORBIDDEN, _NOT_FOUND = 200, 403, 404
-# Worth another try at once: RFC 9110 and S3's own SlowDown, which is a 503.
-_TRY_AGAIN: Final = frozenset({408, 429, 500, 502, 503, 504})
+# Worth another try at once: RFC 9110, S3's own SlowDown (a 503), and a full disk (MinIO, RFC 4918).
+_TRY_AGAIN: Final = frozenset({408, 429, 500, 502, 503, 504, 507})
 
 
 class _Hiccup(Exception):

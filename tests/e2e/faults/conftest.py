@@ -13,7 +13,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,6 +30,8 @@ WORKERS = "app.kubernetes.io/component=worker"
 WORKER_MIB = 512
 # What is left of a worker's memory for supervisor, renderer and a small picture, but not for a large one.
 SPARE_MIB = 180
+# Later; or what was cut off may still be under way.
+LATER = frozenset({503, 409})
 Colour = tuple[int, int, int]
 Document = dict[str, Any]
 
@@ -233,12 +235,14 @@ class Trial:
     """The uploads of one test, from the answer to the end of each."""
 
     installation: Any
-    workers: WorkerPods
+    workers: WorkerPods | None
     eventually: Callable[..., Any]
     uploads: dict[str, Picture] = field(default_factory=dict)  # those that were answered, by the job's name
+    answered: dict[str, float] = field(default_factory=dict)  # when, in seconds since the epoch
     setbacks: Counter[str] = field(default_factory=Counter)  # what made clients try again
     earlier: frozenset[str] = frozenset()  # jobs of other tests
     idempotent: bool = False  # whether clients say what is one and the same upload, so that it is one job
+    later: frozenset[int] = LATER  # what tells clients to come again
 
     def upload(self, pictures: Iterable[Picture]) -> list[str]:
         """Upload each; the names of the jobs, in that order."""
@@ -283,6 +287,32 @@ class Trial:
         for each in futures:
             each.result()
 
+    @contextmanager
+    def uploads_at(self, rate: float, clients: int = 48) -> Iterator[None]:
+        """Have so many uploads a second begin meanwhile, however long the earlier ones take."""
+        done = threading.Event()
+        futures: list[Future[None]] = []
+
+        def upload() -> None:
+            with self._new_client() as session:
+                self._send(session, a_picture())
+
+        def live() -> None:
+            due = time.monotonic()
+            while not done.wait(max(0.0, due - time.monotonic())):
+                due += 1 / rate
+                futures.append(pool.submit(upload))
+
+        with ThreadPoolExecutor(clients) as pool:
+            clock = pool.submit(live)
+            try:
+                yield
+            finally:
+                done.set()
+                clock.result()
+        for each in futures:
+            each.result()
+
     def _new_client(self) -> requests.Session:
         session: requests.Session = self.installation.new_session(self.installation.key)
         return session
@@ -303,10 +333,10 @@ class Trial:
                 )
                 if answer.status_code == 201:
                     name: str = answer.json()["id"]
+                    self.answered[name] = time.time()
                     self.uploads[name] = picture
                     return name
-                # Later; or what was cut off may still be under way.
-                assert answer.status_code in {503, 409}, f"{answer.status_code}: {answer.text}"
+                assert answer.status_code in self.later, f"{answer.status_code}: {answer.text}"
                 setback, delay = str(answer.status_code), float(answer.headers["Retry-After"])
             self.setbacks[setback] += 1
             assert time.monotonic() < deadline, f"no upload is taken: {self.setbacks}"
@@ -450,6 +480,18 @@ def trial(faulty: Any, tools: Any, eventually: Callable[..., Any]) -> Iterator[T
         yield trial
     finally:
         workers.close()
+
+
+@pytest.fixture
+def new_trial(faulty: Any, eventually: Callable[..., Any]) -> Callable[[], Trial]:
+    """A function that begins a test's own uploads, without a look at workers."""
+
+    def begin() -> Trial:
+        trial = Trial(faulty, None, eventually)
+        trial.earlier = frozenset(trial.jobs())
+        return trial
+
+    return begin
 
 
 @pytest.fixture

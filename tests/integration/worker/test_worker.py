@@ -103,7 +103,7 @@ def test_a_missing_original_and_an_expired_url(operator: Any, start: Start) -> N
 def test_hiccups_of_the_object_store_are_survived(operator: Any, start: Start) -> None:
     start()
     operator.statuses["/originals/one"] = [503, 500]
-    operator.statuses["/bucket"] = [503, 503]
+    operator.statuses["/bucket"] = [503, 507]
     operator.add("one", picture())
     assert operator.result("one").outputs
     assert operator.fetches == ["/originals/one"] * 3

@@ -557,7 +557,9 @@ def test_a_taken_name_without_a_lost_answer_is_no_success(
 
 def test_a_quota_is_429_and_the_original_is_deleted(service: Any, problem: Any, jpeg: bytes) -> None:
     service.store.failures["create"] = [QuotaExceeded()]
-    problem(service.upload(jpeg), 429, "QuotaExceeded")
+    answer = service.upload(jpeg)
+    problem(answer, 429, "QuotaExceeded")
+    assert int(answer.headers["Retry-After"]) > 0, "clients know when to come again"
     assert service.objects.objects == {}
 
 
