@@ -174,6 +174,12 @@ class Delivery:
         event: Document = json.loads(self.body)
         return event
 
+    @property
+    def about(self) -> str:
+        """The id of the job that it tells of, or of the batch."""
+        data = self.event["data"]
+        return str(data["jobId"] if "jobId" in data else data["batchId"])
+
 
 class Webhooks:
     """What the receiver in the cluster was told."""
@@ -196,10 +202,10 @@ class Webhooks:
                 time.sleep(0.2)
 
     def of_job(self, job_id: str) -> list[Delivery]:
-        """Those about this job, at least one."""
+        """Those about this job, or this batch, at least one."""
 
         def told() -> list[Delivery]:
-            return [each for each in self.all() if each.event["data"]["jobId"] == job_id]
+            return [each for each in self.all() if each.about == job_id]
 
         found: list[Delivery] = eventually(told, f"a webhook about {job_id}")
         return found

@@ -43,6 +43,13 @@ STATUS: dict[str, Any] = {
     ],
     "error": {"reason": "CorruptSource", "message": "It is damaged."},
     "webhook": {"attempts": 1},
+    "batch": {
+        "complete": 1,
+        "failed": 0,
+        "cancelled": 0,
+        "completionTime": "2026-11-24T05:45:54Z",
+        "webhook": {"attempts": 1},
+    },
 }
 
 LABEL = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"

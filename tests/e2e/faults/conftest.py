@@ -432,8 +432,7 @@ class Trial:
 
         def all_told() -> bool:
             for delivery in self.installation.webhooks.all():
-                event = delivery.event
-                told.setdefault(event["data"]["jobId"], set()).add((event["type"], delivery.id))
+                told.setdefault(delivery.about, set()).add((delivery.event["type"], delivery.id))
             return self.uploads.keys() <= told.keys()
 
         self.eventually(all_told, "every end is told")

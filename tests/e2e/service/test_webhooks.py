@@ -21,6 +21,19 @@ def test_the_end_of_a_job_is_told_and_signed(installation: Any, photo: Photo) ->
     installation.kubectl("wait", "--for=condition=WebhookDelivered", f"tnj/{job}", "--timeout=60s")
 
 
+def test_the_end_of_a_batch_is_told_once_and_signed(installation: Any, photo: Photo) -> None:
+    files = [("image", (f"{number}.jpg", photo())) for number in range(4)]
+    body = installation.request("POST", "/images", files=files, params={"batchWebhooks": "once"}).json()
+    (delivery,) = installation.webhooks.of_job(body["batchId"])
+    event = installation.verified(delivery)
+    assert event["type"] == "thumbnailjob.batch.completed"
+    assert (event["data"]["jobs"], event["data"]["complete"]) == (4, 4)
+    bearer = body["items"][0]["id"]
+    installation.kubectl("wait", "--for=condition=BatchWebhookDelivered", f"tnj/{bearer}", "--timeout=60s")
+    about = {each.about for each in installation.webhooks.all()}
+    assert about.isdisjoint(item["id"] for item in body["items"])
+
+
 def test_failures_are_told_and_a_job_may_have_an_address_of_its_own(installation: Any, photo: Photo) -> None:
     whole = photo(1200, 900, "PNG")
     own = f"{installation.webhooks.url}/own"
