@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from thumbnails_api.job_cache import JobCache
 from thumbnails_api.metrics import ApiMetrics
+from thumbnails_api.thumbnail_cache import ThumbnailCache
 from thumbnails_common.jobstore import JobStore
 from thumbnails_operator.counts import Counts
 from thumbnails_operator.metrics import Exposition, Leader, OperatorCollector
@@ -49,6 +50,7 @@ QUERIES: Final = {
         0.99, "thumbnails_api_request_duration_seconds", 'method="POST",route="/images"'
     ),
     "why clients are refused": "sum by (reason) (rate(thumbnails_api_problems_total[5m]))",
+    "thumbnails that come from memory": _ratio("thumbnails_api_cache_requests_total", 'result="hit"'),
     "how long the oldest job waits": "max(thumbnails_operator_queue_age_seconds)",
     "why jobs wait": 'sum by (reason) (thumbnails_operator_jobs_unfinished{phase="Pending"})',
     "how jobs end": "sum by (phase, reason) (rate(thumbnails_operator_jobs_finished_total[5m]))",
@@ -73,7 +75,8 @@ def page() -> str:
 
 def api_families() -> list[Metric]:
     """What a replica of the API exposes that has answered a request."""
-    metrics = ApiMetrics(JobCache(_no_store()))
+    cache = ThumbnailCache(max_bytes=1, max_entries=1, max_entry_bytes=1)
+    metrics = ApiMetrics(JobCache(_no_store()), cache)
     metrics.began()
     metrics.refused("JobNotFound")
     metrics.answered("GET", "/jobs/{job_id}", 404, 0.001, 0)

@@ -41,6 +41,7 @@ from .resources.health import Ready
 from .server import Server
 from .settings import ApiSettings
 from .spool import Budget
+from .thumbnail_cache import ThumbnailCache
 from .token_reviews import ClusterReviews
 from .token_settings import TokenSettings
 from .tokens import KeysAndTokens, TokenAuthenticator
@@ -73,6 +74,11 @@ def run(env: Mapping[str, str]) -> None:
     requires_login = keys.configured or tokens.audience is not None
     process = ProcessSettings.from_environment(env, requires_login=requires_login)
     s3 = S3Settings.from_environment(env)
+    if settings.redirect_seconds and s3.public_endpoint is None:
+        raise InvalidSetting(
+            "THUMBNAILS_REDIRECT_SECONDS: needs THUMBNAILS_S3_PUBLIC_ENDPOINT, where clients reach the object"
+            " store"
+        )
     client = load_client(settings.threads + _OTHER_CONNECTIONS, component=_COMPONENT, env=env)
     with ExitStack() as closing:
         listener = closing.enter_context(_listen("PORT", process.host, process.port))
@@ -88,7 +94,8 @@ def run(env: Mapping[str, str]) -> None:
         )
         jobs = JobCache(store)
         ready = Ready(store, objects, jobs, authenticator)
-        metrics = ApiMetrics(jobs)
+        cache = ThumbnailCache.of(settings)
+        metrics = ApiMetrics(jobs, cache)
         limits = AccountLimits.of(settings, jobs, counted_alone=metrics.counted_alone)
         spool = Budget(settings.max_spool_bytes)
         app = create_app(
@@ -100,6 +107,7 @@ def run(env: Mapping[str, str]) -> None:
             limits=limits,
             signer=signer,
             ready=ready,
+            cache=cache,
             metrics=metrics,
             spool=spool,
         )

@@ -28,6 +28,7 @@ from .pictures import PictureLimits
 from .problems import handle_http_error, handle_thumbnails_error, handle_unexpected
 from .quotas import AccountLimits
 from .rate_limits import FailedLogins
+from .redirects import Redirects
 from .resources.accounts import Account, AccountErasure
 from .resources.docs import Docs, OpenApi
 from .resources.events import Events, Following, JobEvents
@@ -41,6 +42,7 @@ from .resources.presets import PresetList
 from .resources.thumbnails import Thumbnail
 from .settings import ApiSettings
 from .spool import Budget
+from .thumbnail_cache import ThumbnailCache
 from .uploads import UploadLimits
 from .waiting import Waiting
 
@@ -71,19 +73,22 @@ def create_app(
     limits: AccountLimits | None = None,
     signer: LinkSigner = NO_LINKS,
     ready: Ready | None = None,
+    cache: ThumbnailCache | None = None,
     metrics: ApiMetrics | None = None,
     spool: Budget | None = None,
     clock: Callable[[], datetime] = utc_now,
     new_id: Callable[[], str] = new_uuid7,
     sleep: Callable[[float], None] = time.sleep,
 ) -> App:
-    """The WSGI application. The caller starts and stops `jobs`, and gives `store` and `objects`.
+    """The WSGI application. The caller starts `jobs` afterwards, stops it, and gives `store` and `objects`.
 
-    `ready`, when it is shared with other ports, or says that we are about to end; `metrics`, `limits` and
-    `spool`, when they are shared, too.
+    `ready`, when it is shared with other ports, or says that we are about to end; `metrics` (with its
+    `cache`), `limits` and `spool`, when they are shared, too.
     """
     authenticator = authenticator or AnonymousAuthenticator()
-    metrics = metrics or ApiMetrics(jobs)
+    cache = cache or ThumbnailCache.of(settings)
+    metrics = metrics or ApiMetrics(jobs, cache)
+    jobs.on_removed(lambda job: cache.erase(output.object_key for output in job.status.outputs))
     middleware: list[Any] = [RequestLog(metrics)]
     if not authenticator.requires_login:
         middleware.append(OriginGuard())
@@ -133,7 +138,12 @@ def create_app(
         hold=timedelta(seconds=_IDEMPOTENCY_HOLD_SECONDS),
         retention=timedelta(seconds=settings.idempotency_seconds),
     )
-    thumbnail = Thumbnail(jobs, objects)
+    thumbnail = Thumbnail(
+        jobs,
+        objects,
+        cache,
+        Redirects(objects, settings.redirect_seconds) if settings.redirect_seconds else None,
+    )
     web = WebFiles.load()
     app.add_route("/", Index(web.by_name["index.html"], _version()))
     description = openapi_document(settings, version=_version(), requires_login=authenticator.requires_login)

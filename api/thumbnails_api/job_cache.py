@@ -12,7 +12,7 @@ import threading
 import time
 from bisect import bisect_left, insort
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final, Generic, TypeVar
@@ -150,6 +150,14 @@ class JobCache:
         self._synced = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._removal_listeners: list[Callable[[ThumbnailJob], None]] = []
+
+    def on_removed(self, listener: Callable[[ThumbnailJob], None]) -> None:
+        """Call `listener` with each job that is gone, whoever deleted it.
+
+        It is called from any thread, must be quick, since all wait for it, and must not call back.
+        """
+        self._removal_listeners.append(listener)
 
     # ---- life ----
 
@@ -196,6 +204,11 @@ class JobCache:
                 log.warning("the job %s/%s cannot be read by this version", caller.namespace, name)
                 return None
         return job if job is not None and job.spec.account == caller.account else None
+
+    def holds(self, job: ThumbnailJob) -> bool:
+        """Whether this very job is known still."""
+        known = self._index.by_key.get(job.key)
+        return known is not None and known.uid == job.uid
 
     def page(
         self,
@@ -293,7 +306,7 @@ class JobCache:
     def remove(self, job: ThumbnailJob) -> None:
         """Take in that this job was deleted."""
         with self._lock:
-            self._remove(job.key, job.uid)
+            self._remove(job)
 
     def _put(self, job: ThumbnailJob) -> ThumbnailJob | None:
         if job.uid in self._deleted_uids:
@@ -306,14 +319,18 @@ class JobCache:
             self._job_ended.notify_all()
         return job
 
-    def _remove(self, key: JobKey, uid: str) -> None:
-        self._deleted_uids[uid] = None
+    def _remove(self, job: ThumbnailJob) -> None:
+        self._deleted_uids[job.uid] = None
         while len(self._deleted_uids) > _REMEMBERED_DELETIONS:
             self._deleted_uids.popitem(last=False)
-        old = self._index.by_key.get(key)
-        if old is not None and old.uid == uid:
-            self._index.drop(key)
+        if self.holds(job):
+            self._index.drop(job.key)
         self._job_ended.notify_all()
+        self._tell_removed(job)
+
+    def _tell_removed(self, job: ThumbnailJob) -> None:
+        for listener in self._removal_listeners:
+            listener(job)
 
     # ---- list and watch ----
 
@@ -378,7 +395,7 @@ class JobCache:
             return
         with self._lock:
             if event.type is WatchEventType.DELETED:
-                self._remove(job.key, job.uid)
+                self._remove(job)
             else:
                 self._put(job)
 
@@ -412,6 +429,8 @@ class JobCache:
             for job in known.by_key.values():
                 if version_of(job) > listed_version:
                     self._index.set(job)
+                elif not self.holds(job):
+                    self._tell_removed(job)
             self._changes.begin(listed_version)
             self._job_ended.notify_all()
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""What Prometheus is told of a replica of the API: requests by route, refusals, the jobs that it knows."""
+"""What Prometheus is told of a replica of the API: requests by route, refusals, cache, jobs that it knows."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -13,11 +13,12 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from .job_cache import JobCache
+from .thumbnail_cache import ThumbnailCache
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 # From a job that is looked at to a large upload that is waited for.
@@ -28,12 +29,13 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "DELETE", "OPTIONS"})
 class ApiMetrics:
     """May be used from any thread."""
 
-    def __init__(self, jobs: JobCache) -> None:
+    def __init__(self, jobs: JobCache, cache: ThumbnailCache) -> None:
         self._registry = CollectorRegistry()
         PlatformCollector(self._registry)
         ProcessCollector(registry=self._registry)
         GCCollector(self._registry)
         self._registry.register(_Jobs(jobs))
+        self._registry.register(_Cache(cache))
         self._requests = Counter(
             "thumbnails_api_requests",
             "Requests that were answered.",
@@ -106,4 +108,29 @@ class _Jobs(Collector):
         yield family
         yield GaugeMetricFamily(
             "thumbnails_api_jobs_synced", "1 when all jobs were listed.", value=float(self._jobs.synced)
+        )
+
+
+class _Cache(Collector):
+    def __init__(self, cache: ThumbnailCache) -> None:
+        self._cache = cache
+
+    def collect(self) -> Iterator[Metric]:
+        stats = self._cache.stats()
+        requests = CounterMetricFamily(
+            "thumbnails_api_cache_requests",
+            "Thumbnails of a size that is kept in memory which were asked for, by whether they were there.",
+            labels=["result"],
+        )
+        requests.add_metric(["hit"], stats.hits)
+        requests.add_metric(["miss"], stats.misses)
+        yield requests
+        yield CounterMetricFamily(
+            "thumbnails_api_cache_evictions",
+            "Thumbnails that made room for others in memory.",
+            value=stats.evictions,
+        )
+        yield GaugeMetricFamily("thumbnails_api_cache_entries", "Thumbnails in memory.", value=stats.entries)
+        yield GaugeMetricFamily(
+            "thumbnails_api_cache_bytes", "Bytes of the thumbnails in memory.", value=stats.bytes
         )

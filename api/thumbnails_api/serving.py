@@ -18,6 +18,7 @@ from thumbnails_contract.errors import (
 
 from .problems import write_problem
 from .ranges import ByteRange, matches_etag, select_range
+from .thumbnail_cache import ThumbnailCache
 
 log = logging.getLogger(__name__)
 
@@ -41,23 +42,22 @@ class StoredFile:
     cache_control: str
 
 
-def serve_file(req: falcon.Request, resp: falcon.Response, file: StoredFile, objects: ObjectStore) -> None:
+def serve_file(
+    req: falcon.Request,
+    resp: falcon.Response,
+    file: StoredFile,
+    objects: ObjectStore,
+    cache: ThumbnailCache | None = None,
+) -> None:
     """Answer a GET or HEAD. Raises NoSuchObject, Unavailable, PreconditionFailed.
 
-    A matching If-None-Match is a 304 without a word to the object store.
+    HEAD, a matching If-None-Match and what is in the cache are answered without a word to the object store.
     """
-    if_match = req.get_header("If-Match")
-    if if_match is not None and not matches_etag(if_match, file.etag, weakly=False):
-        raise PreconditionFailed
-    if_none_match = req.get_header("If-None-Match")
-    if if_none_match is not None and matches_etag(if_none_match, file.etag, weakly=True):
-        resp.status = falcon.HTTP_304
-        _set_validators(resp, file, file.etag)
+    if answer_condition(req, resp, file):
         return
     if req.method == "HEAD":
-        facts = objects.head(file.object_key)
-        _set_headers(resp, file, facts.etag)
-        resp.set_header("Content-Length", str(facts.bytes))
+        _set_headers(resp, file, file.etag)
+        resp.set_header("Content-Length", str(file.bytes))
         return
     try:
         part = select_range(
@@ -67,12 +67,39 @@ def serve_file(req: falcon.Request, resp: falcon.Response, file: StoredFile, obj
         write_problem(resp, error)
         resp.set_header("Content-Range", f"bytes */{file.bytes}")
         return
+    data = cache.get(file.object_key, file.etag, file.bytes) if cache is not None else None
+    if data is not None:
+        _set_headers(resp, file, file.etag)
+        _set_range(resp, file, part)
+        resp.data = data if part is None else data[part.offset : part.offset + part.length]
+        return
     body, part = _open(objects, file, part)
     _set_headers(resp, file, body.facts.etag)
-    if part is not None:
-        resp.status = falcon.HTTP_206
-        resp.set_header("Content-Range", part.content_range(file.bytes))
+    _set_range(resp, file, part)
+    is_as_known = (body.facts.etag, body.facts.bytes) == (file.etag, file.bytes)
+    if cache is not None and part is None and is_as_known and cache.takes(file.bytes):
+        resp.data = _read(body)
+        cache.put(file.object_key, file.etag, resp.data)
+        return
     _send(resp, body, body.facts.bytes if part is None else part.length, req.context.request_id)
+
+
+def answer_condition(req: falcon.Request, resp: falcon.Response, file: StoredFile) -> bool:
+    """Answer with a 304 if the client's copy is still good; whether it is. Raises PreconditionFailed."""
+    if_match = req.get_header("If-Match")
+    if if_match is not None and not matches_etag(if_match, file.etag, weakly=False):
+        raise PreconditionFailed
+    if_none_match = req.get_header("If-None-Match")
+    if if_none_match is None or not matches_etag(if_none_match, file.etag, weakly=True):
+        return False
+    resp.status = falcon.HTTP_304
+    _set_validators(resp, file, file.etag)
+    return True
+
+
+def served_type(file: StoredFile) -> str:
+    """The content type that a browser is told."""
+    return file.content_type if file.content_type in SERVED_TYPES else "application/octet-stream"
 
 
 def _open(
@@ -89,6 +116,12 @@ def _open(
     return objects.get(file.object_key), None
 
 
+def _set_range(resp: falcon.Response, file: StoredFile, part: ByteRange | None) -> None:
+    if part is not None:
+        resp.status = falcon.HTTP_206
+        resp.set_header("Content-Range", part.content_range(file.bytes))
+
+
 def _set_validators(resp: falcon.Response, file: StoredFile, etag: str) -> None:
     resp.set_header("ETag", f'"{etag}"')
     resp.set_header("Cache-Control", file.cache_control)
@@ -99,7 +132,19 @@ def _set_headers(resp: falcon.Response, file: StoredFile, etag: str) -> None:
     resp.set_header("Accept-Ranges", "bytes")
     resp.set_header("Content-Security-Policy", "default-src 'none'; sandbox")
     resp.viewable_as = file.file_name
-    resp.content_type = file.content_type if file.content_type in SERVED_TYPES else "application/octet-stream"
+    resp.content_type = served_type(file)
+
+
+def _read(body: ObjectBody) -> bytes:
+    """All of a small file. Raises ObjectStoreUnavailable when the store breaks off."""
+    with contextlib.closing(body):
+        data = body.read()
+        while len(data) < body.facts.bytes:
+            more = body.read()
+            if not more:
+                raise ObjectStoreUnavailable
+            data += more
+    return data
 
 
 def _send(resp: falcon.Response, body: ObjectBody, length: int, request_id: str) -> None:

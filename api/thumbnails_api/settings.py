@@ -102,6 +102,18 @@ class ApiSettings:
     link_max_seconds: int = _setting(604_800, "LINK_MAX_SECONDS", 0, 315_360_000)
     """How long at most. 0: no links are given out, and those that were are valid no more."""
 
+    cache_bytes: int = _setting(32 * MEBIBYTE, "CACHE_BYTES", 0, 1 << 40)
+    """Bytes of the thumbnails that are kept in memory, together. 0: none is."""
+
+    cache_entries: int = _setting(4096, "CACHE_ENTRIES", 0, 10_000_000)
+    """How many they are at most; each takes about a kilobyte beside its bytes."""
+
+    cache_entry_bytes: int = _setting(256 * 1024, "CACHE_ENTRY_BYTES", 1, GIBIBYTE)
+    """Greater thumbnails are not kept."""
+
+    redirect_seconds: int = _setting(0, "REDIRECT_SECONDS", 0, 604_800)
+    """How long an address of the object store is valid that a client is sent to for a thumbnail. 0: none."""
+
     rate_limit_storage: str = field(default=IN_MEMORY, repr=False)
     """Where requests and bytes are counted, an address of the `limits` library; memory: by each replica."""
 

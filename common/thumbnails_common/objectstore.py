@@ -1,8 +1,8 @@
 """The port to where pictures are kept: one bucket of any S3 server.
 
-Every method may be called from any thread. All but `presign_get` and `presign_upload` block, retry what is
-safe to retry, and raise ObjectStoreUnavailable when the server does not answer in time; those two only
-compute, without a word to the server, so that an event loop may call them.
+Every method may be called from any thread. All but those that presign block, retry what is safe to
+retry, and raise ObjectStoreUnavailable when the server does not answer in time; those only compute, without
+a word to the server, so that an event loop may call them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -90,6 +90,17 @@ class ObjectStore(Protocol):
 
     def presign_get(self, key: str, *, expires_seconds: int) -> str:
         """A URL that reads this object, for whoever has it."""
+
+    def presign_download(
+        self,
+        key: str,
+        *,
+        expires_seconds: int,
+        content_type: str,
+        content_disposition: str,
+        cache_control: str,
+    ) -> str:
+        """The same for clients of the service, who may reach the server elsewhere, with these headers."""
 
     def presign_upload(
         self, key: str, *, content_type_prefix: str, max_bytes: int, expires_seconds: int

@@ -85,23 +85,14 @@ class S3ObjectStore:
     ) -> None:
         self._settings = settings
         self._clock, self._sleep, self._jitter = clock, sleep, jitter
-        parts = urlsplit(settings.endpoint)
-        self._scheme = parts.scheme
-        default_port = {"http": 80, "https": 443}[parts.scheme]
-        host = parts.netloc if parts.port != default_port else parts.netloc.rpartition(":")[0]
-        self._host = host
+        self._scheme, self._host = _address(settings.endpoint)
         self._credentials = Credentials(settings.access_key, settings.secret_key)
         http = _connections(settings)
         self._pool = http.connection_from_url(settings.endpoint)
         self._http = http
-        self._client = Minio(
-            host,
-            settings.access_key,
-            settings.secret_key,
-            secure=parts.scheme == "https",
-            region=settings.region,  # known, so that presigning asks nobody
-            http_client=http,
-        )
+        self._client = _client(settings, settings.endpoint, http)
+        # A signature names the host. This client only signs.
+        self._public = _client(settings, settings.public_endpoint or settings.endpoint, http)
         self._bucket_seen = float("-inf")
         self._large_puts = threading.BoundedSemaphore(settings.large_puts)
 
@@ -236,6 +227,28 @@ class S3ObjectStore:
         """A URL that reads this object, for whoever has it."""
         return self._client.get_presigned_url(
             "GET", self._settings.bucket, key, expires=timedelta(seconds=expires_seconds)
+        )
+
+    def presign_download(
+        self,
+        key: str,
+        *,
+        expires_seconds: int,
+        content_type: str,
+        content_disposition: str,
+        cache_control: str,
+    ) -> str:
+        """The same for clients of the service, at the public endpoint, with these headers."""
+        return self._public.get_presigned_url(
+            "GET",
+            self._settings.bucket,
+            key,
+            expires=timedelta(seconds=expires_seconds),
+            response_headers={
+                "response-content-type": content_type,
+                "response-content-disposition": content_disposition,
+                "response-cache-control": cache_control,
+            },
         )
 
     def presign_upload(
@@ -426,6 +439,25 @@ class _Body:
     def close(self) -> None:
         self._response.close()  # at its end, the connection has gone back to the pool already
         self._response.release_conn()
+
+
+def _address(endpoint: str) -> tuple[str, str]:
+    """Scheme and host of an endpoint, the host as clients send it: without the scheme's own port."""
+    parts = urlsplit(endpoint)
+    default_port = {"http": 80, "https": 443}[parts.scheme]
+    return parts.scheme, parts.netloc if parts.port != default_port else parts.netloc.rpartition(":")[0]
+
+
+def _client(settings: S3Settings, endpoint: str, http: urllib3.PoolManager) -> Minio:
+    scheme, host = _address(endpoint)
+    return Minio(
+        host,
+        settings.access_key,
+        settings.secret_key,
+        secure=scheme == "https",
+        region=settings.region,  # known, so that presigning asks nobody
+        http_client=http,
+    )
 
 
 def _connections(settings: S3Settings) -> urllib3.PoolManager:

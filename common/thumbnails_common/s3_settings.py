@@ -17,7 +17,8 @@ class S3Settings:
 
     A call is tried again until `retry_seconds` have passed; a try that is under way then may take
     `read_timeout_seconds` more (and a second for each 5 MB that it writes). `ca_file` verifies an
-    `https` endpoint in place of the system's CAs.
+    `https` endpoint in place of the system's CAs. `public_endpoint` is where clients of the REST API reach
+    the same server, if they may.
     """
 
     endpoint: str
@@ -31,17 +32,12 @@ class S3Settings:
     retry_seconds: float = 10.0
     connections: int = 64  # that are kept open; more are made when needed
     large_puts: int = 4  # of more than 8 MiB, under way at once; others wait their turn
+    public_endpoint: str | None = None
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.endpoint)
-        try:
-            _ = parts.port
-        except ValueError:
-            raise ValueError("endpoint: its port must be a number up to 65535") from None
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query:
-            raise ValueError("endpoint: must be a URL like https://host:port")
-        if parts.path not in {"", "/"}:
-            raise ValueError("endpoint: must not have a path, since buckets are addressed below its root")
+        _check_endpoint("endpoint", self.endpoint)
+        if self.public_endpoint is not None:
+            _check_endpoint("public_endpoint", self.public_endpoint)
         if not _BUCKET.fullmatch(self.bucket):
             raise ValueError("bucket: must be 3 to 63 lower-case letters, digits, dots and hyphens")
 
@@ -69,9 +65,22 @@ class S3Settings:
                 retry_seconds=read.number(f"{prefix}RETRY_SECONDS", cls.retry_seconds),
                 connections=read.integer(f"{prefix}CONNECTIONS", cls.connections, least=1),
                 large_puts=read.integer(f"{prefix}LARGE_PUTS", cls.large_puts, least=1),
+                public_endpoint=read.text(f"{prefix}PUBLIC_ENDPOINT", "") or None,
             )
         except InvalidSetting:
             raise
         except ValueError as error:  # from __post_init__: "endpoint: must be ..."
             name, _, text = str(error).partition(": ")
             raise InvalidSetting(f"{prefix}{name.upper()}: {text}") from None
+
+
+def _check_endpoint(name: str, url: str) -> None:
+    parts = urlsplit(url)
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError(f"{name}: its port must be a number up to 65535") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query:
+        raise ValueError(f"{name}: must be a URL like https://host:port")
+    if parts.path not in {"", "/"}:
+        raise ValueError(f"{name}: must not have a path, since buckets are addressed below its root")

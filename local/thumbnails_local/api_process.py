@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -22,8 +23,10 @@ from thumbnails_api.quotas import AccountLimits
 from thumbnails_api.server import Server
 from thumbnails_api.settings import ApiSettings
 from thumbnails_api.spool import Budget
+from thumbnails_api.thumbnail_cache import ThumbnailCache
 from thumbnails_common.s3 import S3ObjectStore
 from thumbnails_contract import logs
+from thumbnails_contract.environment import Environment
 from thumbnails_contract.names import DEFAULT_NAMESPACE
 
 from .child import LISTEN_FDS, receive_s3_settings, say_ready
@@ -45,10 +48,13 @@ def main() -> None:
     store = SqliteJobStore(folder.jobs, durable=True)
     jobs = JobCache(store)
     jobs.start()
-    objects = S3ObjectStore(receive_s3_settings())
+    s3 = receive_s3_settings()
+    public = Environment(os.environ).text("THUMBNAILS_S3_PUBLIC_ENDPOINT", s3.endpoint)
+    objects = S3ObjectStore(replace(s3, public_endpoint=public))
     keys = _follow_keys(folder) if login else None
     authenticator = KeyAuthenticator(keys) if keys is not None else None
-    metrics = ApiMetrics(jobs)
+    cache = ThumbnailCache.of(settings)
+    metrics = ApiMetrics(jobs, cache)
     limits = AccountLimits.of(settings, jobs, counted_alone=metrics.counted_alone)
     spool = Budget(settings.max_spool_bytes)
     app = create_app(
@@ -59,6 +65,7 @@ def main() -> None:
         authenticator=authenticator,
         limits=limits,
         signer=_signer(folder),
+        cache=cache,
         metrics=metrics,
         spool=spool,
     )

@@ -219,6 +219,13 @@ def test_all_variables_are_known_to_the_components(render: Any, way: str) -> Non
             assert {variable, variable.removesuffix("_FILE"), name} & code, variable
 
 
+def test_clients_may_reach_the_object_store_under_another_address(render: Any) -> None:
+    values = {"s3.publicEndpoint": "https://pictures.example.com", "settings.redirectSeconds": 300}
+    variables = set_variables(render(settings=values))
+    assert variables["THUMBNAILS_S3_PUBLIC_ENDPOINT"] == "https://pictures.example.com"
+    assert variables["THUMBNAILS_REDIRECT_SECONDS"] == "300"
+
+
 def test_every_setting_of_api_and_operator_can_be_set(render: Any) -> None:
     schema = yaml.safe_load((CHART / "values.schema.json").read_text())
     settable = {variable_of(name) for name in schema["properties"]["settings"]["properties"]}
@@ -230,6 +237,7 @@ def test_every_setting_of_api_and_operator_can_be_set(render: Any) -> None:
         "THUMBNAILS_TOKEN_AUDIENCE",
         "THUMBNAILS_POD_NAMESPACE",  # as THUMBNAILS_NAMESPACE
         "THUMBNAILS_API_KEYS_DIR",  # the Secret in its place
+        "THUMBNAILS_S3_PUBLIC_ENDPOINT",  # s3.publicEndpoint
         "THUMBNAILS_S3_CA_FILE",
         "THUMBNAILS_S3_ACCESS_KEY",
         "THUMBNAILS_S3_SECRET_KEY",

@@ -45,7 +45,9 @@ HEADERS: Final[Element] = {
         _TEXT,
     ),
     "RateLimit": _header("What is left (`r`), and in how many seconds all is allowed again (`t`).", _TEXT),
-    "Location": _header("The job, or the erasure.", {"type": "string", "format": "uri-reference"}),
+    "Location": _header(
+        "The job, the erasure, or the thumbnail.", {"type": "string", "format": "uri-reference"}
+    ),
     "Preference-Applied": _header("What was granted of `Prefer` (RFC 7240).", _TEXT),
     "Idempotency-Replayed": _header(
         "The answer of an earlier request with this Idempotency-Key.", {"type": "string", "const": "true"}

@@ -292,11 +292,17 @@ class _Writer:
             ],
             responses=self._file_responses(
                 [f"image/{word}" for word in SERVED_FORMATS], ThumbnailNotFound, InvalidLink
-            ),
+            )
+            | (self._redirect() if self._settings.redirect_seconds else {}),
         )
         if self._requires_login:
             operation["security"] = [{"bearer": []}, {"link": []}]
         return operation
+
+    @staticmethod
+    def _redirect() -> Element:
+        text = "The file is there, at the object store, for a while; the page at `/` is not sent elsewhere."
+        return {"307": response(text, headers=("Location", "Vary", *RATE_LIMITS))}
 
     def _file_responses(self, types: list[str], *errors: type[ThumbnailsError]) -> Element:
         content: dict[str, Element] = {name: {} for name in types}

@@ -9,7 +9,9 @@ import falcon
 from falcon import mediatypes
 
 from thumbnails_api.job_cache import JobCache
+from thumbnails_api.redirects import Redirects
 from thumbnails_api.serving import StoredFile, serve_file
+from thumbnails_api.thumbnail_cache import ThumbnailCache
 from thumbnails_common.objectstore import NoSuchObject, ObjectStore
 from thumbnails_contract.errors import ThumbnailNotFound
 from thumbnails_contract.job import ThumbnailJob
@@ -27,6 +29,8 @@ class Thumbnail:
 
     jobs: JobCache
     objects: ObjectStore
+    cache: ThumbnailCache
+    redirects: Redirects | None
 
     def on_get(
         self, req: falcon.Request, resp: falcon.Response, job_id: str, output: str | None = None
@@ -54,8 +58,16 @@ class Thumbnail:
         if req.context.link_seconds is not None:
             # Made to be shown by pages of any site.
             resp.set_header("Cross-Origin-Resource-Policy", "cross-origin")
+        if self.redirects is not None and self.redirects.answer(
+            req, resp, file, link_seconds=req.context.link_seconds
+        ):
+            return
         try:
-            serve_file(req, resp, file, self.objects)
+            was_there = self.jobs.holds(job)
+            serve_file(req, resp, file, self.objects, self.cache)
+            if was_there and not self.jobs.holds(job):
+                # It was deleted meanwhile, and erased perhaps before it was put in.
+                self.cache.erase([found.object_key])
         except NoSuchObject:
             raise ThumbnailNotFound from None
 

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
@@ -243,6 +244,29 @@ def test_a_presigned_url_expires(object_store: S3ObjectStore, prefix: str) -> No
     while (status := requests.get(url, timeout=20).status_code) == 200 and time.monotonic() < deadline:
         time.sleep(0.2)
     assert status == 403
+
+
+def test_a_client_s_url_names_the_public_endpoint_and_brings_its_headers(
+    object_store: S3ObjectStore, shared_settings: S3Settings, prefix: str
+) -> None:
+    put(object_store, prefix + "a", b"0123456789", content_type="application/x-other")
+    public = shared_settings.endpoint.replace("127.0.0.1", "localhost")
+    store = S3ObjectStore(replace(shared_settings, public_endpoint=public))
+    url = store.presign_download(
+        prefix + "a",
+        expires_seconds=60,
+        content_type="image/png",
+        content_disposition='inline; filename="holiday 1.png"',
+        cache_control="private, max-age=31536000, immutable",
+    )
+    store.close()
+    assert url.startswith(f"{public}/{shared_settings.bucket}/{prefix}a?")
+    answer = requests.get(url, headers={"Range": "bytes=2-3"}, timeout=20)
+    assert (answer.status_code, answer.content) == (206, b"23")
+    assert answer.headers["Content-Type"] == "image/png"
+    assert answer.headers["Content-Disposition"] == 'inline; filename="holiday 1.png"'
+    assert answer.headers["Cache-Control"] == "private, max-age=31536000, immutable"
+    assert requests.get(url.replace("image%2Fpng", "text%2Fhtml"), timeout=20).status_code == 403
 
 
 def test_nothing_is_open_to_strangers(

@@ -22,6 +22,7 @@ from thumbnails_api.quotas import AccountLimits
 from thumbnails_api.server import Server
 from thumbnails_api.settings import ApiSettings
 from thumbnails_api.spool import Budget
+from thumbnails_api.thumbnail_cache import ThumbnailCache
 from thumbnails_common.jobstore import Document, JobPage, ObjectMissing, WatchEvent, WatchEventType
 from thumbnails_common.objectstore import NoSuchObject, ObjectFacts
 from thumbnails_contract.errors import ObjectStoreUnavailable
@@ -246,7 +247,8 @@ def start_server() -> Iterator[Callable[..., Running]]:
             jobs = JobCache(store)  # type: ignore[arg-type]
             chosen = ApiSettings(**settings)
             limits = AccountLimits.of(chosen, jobs)
-            metrics = ApiMetrics(jobs)
+            cache = ThumbnailCache.of(chosen)
+            metrics = ApiMetrics(jobs, cache)
             spool = Budget(chosen.max_spool_bytes)
             app = create_app(
                 store,  # type: ignore[arg-type]
@@ -255,6 +257,7 @@ def start_server() -> Iterator[Callable[..., Running]]:
                 chosen,
                 authenticator=authenticator,
                 limits=limits,
+                cache=cache,
                 metrics=metrics,
                 spool=spool,
             )

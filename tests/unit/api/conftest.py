@@ -10,6 +10,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO
+from urllib.parse import urlencode
 
 import pytest
 from falcon import testing
@@ -199,7 +200,8 @@ class MemoryBody:
         if self._breaks_after is not None:
             if self._data.tell() >= self._breaks_after:
                 raise ObjectStoreUnavailable
-            size = min(size, self._breaks_after - self._data.tell())
+            left = self._breaks_after - self._data.tell()
+            size = left if size < 0 else min(size, left)
         return self._data.read(size)
 
     def close(self) -> None:
@@ -271,6 +273,11 @@ class MemoryObjectStore:
 
     def presign_get(self, key: str, *, expires_seconds: int) -> str:
         raise NotImplementedError
+
+    def presign_download(self, key: str, *, expires_seconds: int, **headers: str) -> str:
+        self._enter("presign_download")
+        query = urlencode({"expires": expires_seconds, **headers})
+        return f"https://pictures.example.com/{key}?{query}"
 
     def presign_upload(
         self, key: str, *, content_type_prefix: str, max_bytes: int, expires_seconds: int

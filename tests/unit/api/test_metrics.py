@@ -12,6 +12,8 @@ from thumbnails_api.accounts import Credential, KeyAuthenticator
 from thumbnails_api.metrics import ApiMetrics
 from thumbnails_api.probes import create_probe_app
 from thumbnails_api.resources.health import Ready
+from thumbnails_api.settings import ApiSettings
+from thumbnails_api.thumbnail_cache import ThumbnailCache
 
 
 def samples(text: str) -> dict[tuple[str, ...], float]:
@@ -62,5 +64,7 @@ def test_with_a_login_they_are_on_the_port_of_the_probes_alone(make_service: Cal
     service = make_service(authenticator=authenticator)
     assert service.get("/metrics").status_code == 401
     ready = Ready(service.store, service.objects, service.jobs, authenticator)
-    probes = testing.TestClient(create_probe_app(ready, ApiMetrics(service.jobs)))
+    probes = testing.TestClient(
+        create_probe_app(ready, ApiMetrics(service.jobs, ThumbnailCache.of(ApiSettings())))
+    )
     assert ("thumbnails_api_jobs_synced",) in samples(probes.simulate_get("/metrics").text)

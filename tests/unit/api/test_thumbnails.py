@@ -47,6 +47,17 @@ def test_head_says_the_same_without_the_bytes(service: Any, done: Any) -> None:
     assert service.objects.calls.count("get") == 1
 
 
+def test_head_asks_nothing_of_the_store(service: Any, done: Any) -> None:
+    job_id, output = done
+    service.objects.calls.clear()
+    head = service.request("HEAD", f"/thumbnails/{job_id}")
+    assert (head.status_code, head.headers["content-length"]) == (200, str(len(CONTENT)))
+    assert head.headers["etag"] == f'"{output.etag}"'
+    conditional = service.request("HEAD", f"/thumbnails/{job_id}", headers={"If-None-Match": "*"})
+    assert conditional.status_code == 304
+    assert service.objects.calls == []
+
+
 @pytest.mark.parametrize("path", ["/thumbnails/123", "/thumbnails/NOT-A-NAME", "/thumbnails/123/default"])
 def test_an_invalid_or_unknown_id_is_404(service: Any, problem: Any, path: Any) -> None:
     problem(service.get(path), 404, "ThumbnailNotFound")
@@ -66,7 +77,6 @@ def test_a_thumbnail_whose_object_is_gone_is_404(service: Any, problem: Any, don
     problem(result, 404, "ThumbnailNotFound")
     problem_headers = {"etag", "content-disposition"} & set(result.headers)
     assert not problem_headers
-    assert service.request("HEAD", f"/thumbnails/{job_id}").status_code == 404
 
 
 @pytest.mark.parametrize("tags", ['"{etag}"', 'W/"{etag}"', '"other", "{etag}"', "*"])

@@ -31,10 +31,22 @@ def test_everything_can_be_set() -> None:
             "THUMBNAILS_S3_RETRY_SECONDS": "4",
             "THUMBNAILS_S3_CONNECTIONS": "8",
             "THUMBNAILS_S3_LARGE_PUTS": "2",
+            "THUMBNAILS_S3_PUBLIC_ENDPOINT": "https://pictures.example.com",
         }
     )
     assert settings == S3Settings(
-        "http://minio:9000", "access", "secret", "pictures", "eu-central-1", "/ca.crt", 1.5, 7.0, 4.0, 8, 2
+        "http://minio:9000",
+        "access",
+        "secret",
+        "pictures",
+        "eu-central-1",
+        "/ca.crt",
+        1.5,
+        7.0,
+        4.0,
+        8,
+        2,
+        "https://pictures.example.com",
     )
 
 

@@ -116,7 +116,7 @@ def test_libraries_that_tell_every_request_are_quiet() -> None:
     logging.getLogger("urllib3.connectionpool").debug("GET /x")
     logging.getLogger("waitress.queue").info("depth")
     assert "GET /x" not in stream.getvalue() and "depth" not in stream.getvalue()
-    logging.getLogger("waitress.queue").warning("depth is 5")
+    logging.getLogger("waitress").warning("depth is 5")
     assert "depth is 5" in stream.getvalue()
 
 
