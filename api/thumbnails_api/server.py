@@ -50,6 +50,8 @@ _MANY_OPEN_FILES: Final = 1 << 20
 _FEWEST_CONNECTIONS: Final = 16
 _HEADER_BYTES: Final = 32 * 1024
 _LOOP_SECONDS: Final = 0.5
+# At the end: a connection that was just taken has a request on its way.
+_QUIET_SECONDS: Final = 0.25
 _LINGER_SECONDS: Final = 5.0
 _FULL_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -328,9 +330,15 @@ class Server:
         for listener in self._listeners:
             listener.del_channel()
             listener.socket.close()
-        deadline = time.monotonic() + self._grace_seconds
-        while self._busy() and time.monotonic() < deadline:
-            self._turn()
+        log.info("taking no more requests; those under way have %g s to end", self._grace_seconds)
+        quiet_since = time.monotonic()
+        deadline = quiet_since + self._grace_seconds
+        while (now := time.monotonic()) < deadline:
+            if self._busy():
+                quiet_since = now
+            elif now - quiet_since >= _QUIET_SECONDS:
+                break
+            self._turn(_QUIET_SECONDS)
         self._dispatcher.shutdown(timeout=max(0.0, deadline - time.monotonic()))
         with self._wakeable:
             wasyncore.close_all(self._map, ignore_all=True)
@@ -344,13 +352,18 @@ class Server:
             for listener in self._listeners:
                 listener.pull_trigger()
 
-    def _turn(self) -> None:
-        wasyncore.loop(timeout=_LOOP_SECONDS, use_poll=True, map=self._map, count=1)
+    def _turn(self, timeout_seconds: float = _LOOP_SECONDS) -> None:
+        wasyncore.loop(timeout=timeout_seconds, use_poll=True, map=self._map, count=1)
 
     def _busy(self) -> bool:
-        """Whether an answer is being made, or sent."""
+        """Whether a body is coming, or an answer being made, or sent."""
         channels = [item for item in self._map.values() if isinstance(item, HTTPChannel)]
-        return any(channel.requests or channel.total_outbufs_len for channel in channels)
+        return any(
+            channel.requests
+            or channel.total_outbufs_len
+            or (channel.request is not None and channel.request.headers_finished)
+            for channel in channels
+        )
 
 
 def serve(app: WsgiApp, settings: ApiSettings, sockets: Sequence[socket]) -> None:
