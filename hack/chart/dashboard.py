@@ -139,6 +139,21 @@ ROWS: Final[Mapping[str, tuple[Panel, ...]]] = {
         ),
         Panel("Bytes received", "", "Bps", {"bodies": _rate(f"{_API}_received_bytes_total")}),
         Panel(
+            "Thumbnails from memory",
+            "Of those that are small enough to be kept, by whether they were there; and what made room.",
+            "ops",
+            {
+                "{{result}}": _rate(f"{_API}_cache_requests_total", "result"),
+                "evicted": _rate(f"{_API}_cache_evictions_total"),
+            },
+        ),
+        Panel(
+            "Memory for thumbnails",
+            "",
+            "bytes",
+            {"{{pod}}": _gauge("sum", f"{_API}_cache_bytes", "pod")},
+        ),
+        Panel(
             "Requests in progress",
             "Those that wait by their own wish included.",
             "none",
