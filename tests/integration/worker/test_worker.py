@@ -184,6 +184,18 @@ def test_a_picture_that_cannot_fit_is_refused_before_it_is_decoded(operator: Any
     assert "MiB" in result.error.message
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_a_webp_of_24_megapixels_fits_into_a_worker_of_the_default_size(
+    mode: str, operator: Any, start: Start
+) -> None:
+    start()
+    file = io.BytesIO()
+    clear = Image.new(mode, (6000, 4000), (200, 100, 50, 128)[: len(mode)])
+    clear.save(file, "WEBP", quality=1, method=0)
+    operator.add("large", file.getvalue(), [Output(width=1920, height=1280)])
+    assert operator.result("large").outputs
+
+
 def test_no_renderer_serves_two_accounts(operator: Any, start: Start, eventually: Eventually) -> None:
     worker = start()
     seen = []

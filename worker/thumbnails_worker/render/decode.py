@@ -15,6 +15,7 @@ from PIL import Image, ImageChops, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
 from thumbnails_contract.errors import CorruptSource, UnsupportedFormat
 
@@ -85,9 +86,7 @@ def _load(opened: Opened, at_least: Size | None) -> Image.Image:
         case SourceFormat.TIFF:
             return _load_tiff(opened, at_least)
         case SourceFormat.WEBP:
-            assert opened.image is not None
-            opened.image.load()  # memory was checked before libwebp was called
-            return opened.image
+            return _load_webp(opened)
 
 
 def _load_gif(opened: Opened) -> Image.Image:
@@ -135,6 +134,21 @@ def _load_jpeg_again(opened: Opened, end: int, at_least: Size | None) -> Image.I
     if ImageChops.difference(zeros, filled).getbbox() is not None:
         raise CorruptSource
     return zeros
+
+
+def _load_webp(opened: Opened) -> Image.Image:
+    """Memory was checked before libwebp was called (`opening.py`)."""
+    image = opened.image
+    assert isinstance(image, WebPImageFile)
+    if opened.header.frames > 1:
+        image.load()
+        return image
+    # As Pillow does it, but libwebp's two canvases go before the picture is made of its answer.
+    pixels, _milliseconds = image._decoder.get_next()  # noqa: SLF001 - as above
+    image._decoder = None  # noqa: SLF001 - as above
+    made = Image.frombuffer(image.mode, image.size, pixels, "raw", image.rawmode, 0, 1)
+    made.info.update(opened.info)
+    return made
 
 
 def _load_png(opened: Opened, at_least: Size | None) -> Image.Image:

@@ -33,8 +33,9 @@ Image.MAX_IMAGE_PIXELS = None  # limits.py decides, from the item's own limits
 PngImagePlugin.MAX_TEXT_CHUNK = 4 << 20
 
 _SEQUENTIAL_SCANS: Final = 4  # one for each component (T.81, B.2.3)
-# libwebp's animation decoder holds two canvases (RGBA), its answer is one more, Pillow's copy another.
-_WEBP_CANVASES: Final = 4
+# libwebp's animation decoder holds two canvases (RGBA) and its answer is one more. Of an animation Pillow's
+# copy is another one; a still picture is made when those two are gone.
+_WEBP_CANVASES, _WEBP_CANVASES_MOVING = 3, 4
 
 
 @dataclass(slots=True)
@@ -190,8 +191,10 @@ def _open_webp(
     check_parts(webp.chunks(data), limits)
     if canvas := webp.canvas_size(data[:30]):
         # libwebp allocates canvases as soon as the file is opened.
-        check_source(Header(SourceFormat.WEBP, canvas, webp.count_frames(data)), limits)
-        check_memory(canvas[0] * canvas[1] * 4 * _WEBP_CANVASES + len(data), available_bytes)
+        frames = webp.count_frames(data)
+        check_source(Header(SourceFormat.WEBP, canvas, frames), limits)
+        canvases = _WEBP_CANVASES if frames == 1 else _WEBP_CANVASES_MOVING
+        check_memory(canvas[0] * canvas[1] * 4 * canvases + len(data), available_bytes)
     try:
         image = WebPImageFile(file)
     except MemoryError:
