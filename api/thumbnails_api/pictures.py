@@ -73,6 +73,14 @@ def clean_file_name(name: str | None) -> str | None:
     return visible.strip()[:MAX_FILE_NAME_LENGTH] or None
 
 
+def header_file_name(name: str) -> str:
+    """A file's name for `Content-Disposition`, where Falcon escapes nothing: a quote would end it there.
+
+    It is cleaned once more, since who makes a job with kubectl writes its name as well.
+    """
+    return (clean_file_name(name) or "picture").replace('"', "'")
+
+
 def digest(
     stream: BinaryIO, spool: BinaryIO | None, max_bytes: Callable[[bytes], int]
 ) -> tuple[int, str, bytes]:

@@ -16,6 +16,7 @@ from thumbnails_contract.errors import (
     RangeNotSatisfiable,
 )
 
+from .pictures import header_file_name
 from .problems import write_problem
 from .ranges import ByteRange, matches_etag, select_range
 from .thumbnail_cache import ThumbnailCache
@@ -131,7 +132,7 @@ def _set_headers(resp: falcon.Response, file: StoredFile, etag: str) -> None:
     _set_validators(resp, file, etag)
     resp.set_header("Accept-Ranges", "bytes")
     resp.set_header("Content-Security-Policy", "default-src 'none'; sandbox")
-    resp.viewable_as = file.file_name
+    resp.viewable_as = header_file_name(file.file_name)
     resp.content_type = served_type(file)
 
 

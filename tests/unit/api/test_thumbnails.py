@@ -211,6 +211,28 @@ def test_a_file_name_cannot_break_the_header(service: Any, jpeg: bytes) -> None:
     assert disposition.isascii()
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ('a"; filename="evil.exe', "a'; filename='evil-100x100.jpeg"),
+        ("a\"; filename*=UTF-8''evil.bat; x=\"", "a'; filename*=UTF-8''evil-100x100.jpeg"),
+        ("a\r\nSet-Cookie: x=1.jpg", "aSet-Cookie: x=1-100x100.jpeg"),
+        ("..\\..\\a.jpg", "a-100x100.jpeg"),
+        ("\r\n.jpg", "-100x100.jpeg"),
+    ],
+)
+def test_a_file_name_says_nothing_but_a_name_whoever_wrote_it(
+    service: Any, jpeg: bytes, name: str, shown: str
+) -> None:
+    job_id = service.upload(jpeg).json["id"]
+    # As with kubectl, where nobody cleans it.
+    metadata = service.store.documents["thumbnails", job_id]["metadata"]
+    metadata["annotations"] = {"thumbnails.dev/file-name": name}
+    service.finish(job_id)
+    disposition = service.get(f"/thumbnails/{job_id}").headers["content-disposition"]
+    assert disposition == f'inline; filename="{shown}"'
+
+
 def test_a_store_that_is_away_is_503(service: Any, problem: Any, done: Any) -> None:
     job_id, _ = done
     service.objects.failures["get"] = [ObjectStoreUnavailable()]
