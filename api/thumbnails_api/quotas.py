@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from thumbnails_contract.environment import InvalidSetting
-from thumbnails_contract.errors import QuotaExceeded
+from thumbnails_contract.errors import JobStoreUnavailable, QuotaExceeded
 
 from .accounts import Caller
 from .job_cache import JobCache
@@ -46,11 +46,14 @@ class UploadQuotas:
     def reserve_jobs(self, caller: Caller, count: int) -> Iterator[None]:
         """Room for so many jobs while they are made. Raises QuotaExceeded.
 
+        Raises JobStoreUnavailable as long as the jobs were not listed: they are not none, after a restart.
         Jobs that other replicas make at the very same time are not seen.
         """
         if not self._max_jobs:
             yield
             return
+        if not self._jobs.synced:
+            raise JobStoreUnavailable
         with self._lock:
             if self._jobs.count_unfinished(caller) + self._reserved[caller] + count > self._max_jobs:
                 raise QuotaExceeded(

@@ -82,7 +82,9 @@ class _JsonFormatter(logging.Formatter):
             document.setdefault(name, value if isinstance(value, int | float | None) else redact(str(value)))
         if record.exc_info:
             document["exception"] = redact(self.formatException(record.exc_info))
-        return json.dumps(document, ensure_ascii=False)
+        text = json.dumps(document, ensure_ascii=False)
+        # What JSON leaves as it is, and a terminal obeys.
+        return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 _FORMATTERS: Final = {"text": _TextFormatter, "json": _JsonFormatter}

@@ -12,11 +12,12 @@ from limits.storage import MemoryStorage
 
 from thumbnails_api.accounts import Access, Caller
 from thumbnails_api.addresses import client_address, parse_networks
-from thumbnails_api.quotas import AccountLimits
+from thumbnails_api.job_cache import JobCache
+from thumbnails_api.quotas import AccountLimits, UploadQuotas
 from thumbnails_api.rate_limits import Counters, Policy, RequestLimit, Window, open_storage
 from thumbnails_api.settings import ApiSettings
 from thumbnails_contract.environment import InvalidSetting
-from thumbnails_contract.errors import QuotaExceeded, RateLimited, Unauthorized
+from thumbnails_contract.errors import JobStoreUnavailable, QuotaExceeded, RateLimited, Unauthorized
 
 SHOP, RIVAL = Caller("thumbnails", "shop"), Caller("thumbnails", "rival")
 
@@ -320,3 +321,11 @@ def test_the_storage_may_be_named_by_a_file(tmp_path: Any) -> None:
     env = {"THUMBNAILS_RATE_LIMIT_STORAGE_FILE": str(tmp_path / "uri")}
     assert ApiSettings.from_environment(env).rate_limit_storage == "redis://:password@host"
     assert ApiSettings.from_environment({}).rate_limit_storage == "memory://"
+
+
+def test_before_the_jobs_are_known_none_is_taken_where_their_number_is_limited(make_store: Any) -> None:
+    quotas = UploadQuotas(JobCache(make_store()), bytes_window=None, max_unfinished_jobs=5)
+    with pytest.raises(JobStoreUnavailable), quotas.reserve_jobs(SHOP, 1):
+        raise AssertionError("there is no telling")
+    with UploadQuotas(JobCache(make_store()), bytes_window=None, max_unfinished_jobs=0).reserve_jobs(SHOP, 1):
+        pass

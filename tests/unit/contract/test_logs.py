@@ -139,3 +139,14 @@ def test_settings() -> None:
 def test_a_wrong_setting_names_its_variable(variable: str, value: str) -> None:
     with pytest.raises(InvalidSetting, match=f"^{variable}: must be one of .*, not '{value}'$"):
         logs.LogSettings.from_environment({variable: value})
+
+
+@pytest.mark.parametrize("format_", logs.FORMATS)
+def test_nothing_that_a_client_says_moves_a_terminal_s_cursor_or_makes_a_line(format_: str) -> None:
+    log, stream = logged(format_)
+    said = "GET /jobs/\x1b[2J\x9b31m\r\nFAKE\u2028LINE\u202egpj\x7f"
+    log.info("%s", said)
+    text = stream.getvalue().removesuffix("\n")
+    assert text.isascii() and text.isprintable()
+    if format_ == "json":
+        assert json.loads(text)["message"] == said
