@@ -6,6 +6,7 @@ import falcon
 
 from thumbnails_common.objectstore import ObjectStore
 
+from .pictures import header_file_name
 from .serving import StoredFile, answer_condition, served_type
 
 
@@ -32,7 +33,7 @@ class Redirects:
         if answer_condition(req, resp, file):
             return True
         seconds = self.seconds if link_seconds is None else max(1, min(self.seconds, link_seconds))
-        resp.viewable_as = file.file_name
+        resp.viewable_as = header_file_name(file.file_name)
         disposition, resp.viewable_as = resp.viewable_as, None
         resp.location = self.objects.presign_download(
             file.object_key,
