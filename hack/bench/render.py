@@ -95,12 +95,12 @@ class Measured:
 
 
 WHERE_TIME_GOES = """\
-Where the time goes: *JPEG* is decoded smaller by libjpeg-turbo, by all of them; what is left is scaling (SIMD) and
-encoding. Of a *PNG*'s time more than nine tenths are decoding: inflating (zlib-ng in Pillow's wheel) is at most two
-fifths of that, undoing the filters of rows the rest, which Pillow does a byte at a time and libspng, beneath sharp,
-with SIMD. *WebP* is decoded by libwebp in both: Pillow takes all pixels, by way of its animation decoder with copies
-of the canvas, where libvips lets libwebp scale. For both formats that is Pillow's own code; scaling and encoding,
-which are ours, are a small part."""
+Where the time goes: *JPEG* is decoded smaller by libjpeg-turbo, by all of them; what is left is scaling
+(SIMD) and encoding. *PNG*: some nine tenths are Pillow's decoding. With plain zlib, inflating alone would
+be two fifths of that (its wheel has zlib-ng); the rest is undoing the filters of rows, and copies.
+*WebP*: the most is decoding by libwebp, as in libvips; Pillow takes all pixels through the animation
+decoder, which copies canvases, while libvips can have libwebp scale. What is ours of both formats,
+scaling and encoding, is the smaller part."""
 
 Table = dict[tuple[str, int], dict[str, Measured]]
 
