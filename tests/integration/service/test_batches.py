@@ -10,6 +10,8 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
+import requests
 from PIL import Image
 
 ZIP = {"Content-Type": "application/zip"}
@@ -112,16 +114,21 @@ def same_pixels(picture: bytes, number: int) -> bytes:
     return picture[:at] + chunk + picture[at:]
 
 
+@pytest.mark.timeout(600)  # 200 pictures are taken in, however slow the machine is
 def test_single_uploads_overtake_a_batch_that_waits(start_service: Any, photo: Any, eventually: Any) -> None:
     """One worker, and 200 pictures of a batch that are slow to decode: who comes later is served before."""
     service = start_service(THUMBNAILS_MAX_WORKERS="1")
     file = io.BytesIO()
-    Image.new("RGB", (6000, 5000), (90, 120, 30)).save(file, "PNG", compress_level=1)
+    Image.new("RGB", (4000, 3000), (90, 120, 30)).save(file, "PNG", compress_level=9)
     data = pack({f"{number}.png": same_pixels(file.getvalue(), number) for number in range(200)})
     answers: list[Any] = []
-    thread = threading.Thread(
-        target=lambda: answers.append(service.request("POST", "/images", data=data, headers=ZIP))
-    )
+
+    def post() -> None:
+        with requests.Session() as session:
+            session.trust_env = False
+            answers.append(session.post(f"{service.url}/images", data=data, headers=ZIP, timeout=500))
+
+    thread = threading.Thread(target=post)
     thread.start()
     # Some while the batch is still being taken in, ...
     eventually(lambda: service.request("GET", "/jobs").status_code == 200)
