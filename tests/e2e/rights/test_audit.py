@@ -183,7 +183,11 @@ class Exercise:
 
 @pytest.fixture(scope="module")
 def exercised(
-    start_installation: Callable[..., Any], node: RunningNode, cluster: Any, eventually: Eventually
+    start_installation: Callable[..., Any],
+    node: RunningNode,
+    cluster: Any,
+    eventually: Eventually,
+    requests_of: Any,
 ) -> Any:
     """An installation in which all of it was done."""
     installation = start_installation(
@@ -191,13 +195,19 @@ def exercised(
         settings={"lingerSeconds": 2, "maxWorkers": 1},
     )
     exercise = Exercise(installation, cluster, eventually)
-    exercise.finish_and_delete()
-    exercise.live_out_a_ttl()
-    exercise.disagree()
-    exercise.be_a_stranger()
-    exercise.have_no_room_for_workers()
-    exercise.have_another_leader()
-    exercise.show_a_token()
+    try:
+        exercise.finish_and_delete()
+        exercise.live_out_a_ttl()
+        exercise.disagree()
+        exercise.be_a_stranger()
+        exercise.have_no_room_for_workers()
+        exercise.have_another_leader()
+        exercise.show_a_token()
+    except AssertionError as error:
+        requests = requests_of(node, [installation.namespace])
+        refused = {str(each.target) for each in requests if not each.allowed}
+        error.add_note(f"refused until then: {sorted(refused)}")
+        raise
     return installation
 
 
