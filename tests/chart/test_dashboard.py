@@ -91,7 +91,6 @@ def test_what_there_is_to_know_has_a_panel(render: Any) -> None:
     left = {name for name in told() if not name.endswith(("_sum", "_count"))} - shown
     assert left <= {
         "thumbnails_api_jobs",  # as the operator's
-        "thumbnails_api_rate_limits_counted_alone_total",  # where a storage is shared
         "thumbnails_operator_erased_accounts_total",
         "thumbnails_operator_erased_objects_total",
         "thumbnails_api_cache_entries",
