@@ -9,12 +9,14 @@ from typing import Any, Final
 import falcon
 import uuid_utils
 
+from thumbnails_common.history import History
 from thumbnails_common.jobstore import JobStore
 from thumbnails_common.objectstore import ObjectStore
 from thumbnails_contract.errors import ThumbnailsError
 
 from .accounts import AnonymousAuthenticator, Authenticator
 from .archives import ArchiveLimits
+from .catalogue import Catalogue
 from .deletion import Deletion
 from .erasures import Erasures
 from .idempotency import Idempotency
@@ -138,8 +140,9 @@ def create_app(
         hold=timedelta(seconds=_IDEMPOTENCY_HOLD_SECONDS),
         retention=timedelta(seconds=settings.idempotency_seconds),
     )
+    catalogue = Catalogue(jobs, History(objects))
     thumbnail = Thumbnail(
-        jobs,
+        catalogue,
         objects,
         cache,
         Redirects(objects, settings.redirect_seconds) if settings.redirect_seconds else None,
@@ -166,18 +169,21 @@ def create_app(
             erasures,
         ),
     )
-    app.add_route("/images/{job_id}", Image(jobs, objects))
+    app.add_route("/images/{job_id}", Image(catalogue, objects))
     app.add_route("/thumbnails/{job_id}", thumbnail)
     app.add_route("/thumbnails/{job_id}/{output}", thumbnail)
-    app.add_route("/jobs", Jobs(jobs))
-    app.add_route("/jobs/{job_id}", Job(jobs, Deletion(store, objects, jobs, clock, sleep), waiting))
+    app.add_route("/jobs", Jobs(catalogue))
+    app.add_route(
+        "/jobs/{job_id}",
+        Job(catalogue, Deletion(store, objects, jobs, History(objects), clock, sleep), waiting),
+    )
     app.add_route(
         "/jobs/{job_id}/links",
-        JobLinks(jobs, signer, settings.link_seconds, settings.link_max_seconds, clock),
+        JobLinks(catalogue, signer, settings.link_seconds, settings.link_max_seconds, clock),
     )
     following = Following(jobs, settings.max_following_requests)
-    app.add_route("/jobs/{job_id}/events", JobEvents(jobs, following))
-    app.add_route("/events", Events(following))
+    app.add_route("/jobs/{job_id}/events", JobEvents(catalogue, following))
+    app.add_route("/events", Events(catalogue, following))
     app.add_route("/accounts/{account}", Account(erasures))
     app.add_route("/accounts/{account}/erasure", AccountErasure(erasures))
     app.add_route("/presets", PresetList(settings.presets))

@@ -1,4 +1,7 @@
-"""Deletes a job: a tombstone that names its objects first, then the job; the operator removes the objects."""
+"""Deletes a job: a tombstone that names its objects first, then the job; the operator removes the objects.
+
+A job that is history is deleted when its document is; one that becomes history meanwhile loses both.
+"""
 
 import contextlib
 import io
@@ -8,10 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from thumbnails_common.history import History
 from thumbnails_common.jobstore import Conflict, JobStore, ObjectMissing
 from thumbnails_common.objectstore import NoSuchObject, ObjectStore
 from thumbnails_common.tombstone import CONTENT_TYPE, MAX_BYTES, InvalidTombstone, Tombstone
 from thumbnails_contract.errors import JobNotFound
+from thumbnails_contract.history import HistoryKeys
 from thumbnails_contract.job import ThumbnailJob
 from thumbnails_contract.keys import THUMBNAILS, parse_source_key, tombstone_key
 from thumbnails_contract.names import is_job_name
@@ -29,6 +34,7 @@ class Deletion:
     store: JobStore
     objects: ObjectStore
     jobs: JobCache
+    history: History
     clock: Callable[[], datetime]
     sleep: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
@@ -40,29 +46,49 @@ class Deletion:
         """
         if not is_job_name(name):
             raise JobNotFound
+        job = self._live(caller, name)
+        if job is None:
+            job = self.history.get(caller.namespace, caller.account, name)
+            if job is not None:
+                self._delete_history(job)
+            elif not (again and self._is_under_way(caller, name)):
+                raise JobNotFound
+            return
+        self._bury(job)
         try:
-            # Live, not from the cache: the tombstone must name the outputs that are there now.
+            self.store.delete(job.key.namespace, job.key.name, uid=job.uid)
+        except (ObjectMissing, Conflict):
+            # Gone in the meantime: deleted by somebody else, who may even have made another of that name; or
+            # it has become history.
+            old = self.history.get(caller.namespace, caller.account, name)
+            if old is not None and old.uid == job.uid:
+                self._delete_history(old)
+        self.jobs.remove(job)
+
+    def _delete_history(self, job: ThumbnailJob) -> None:
+        self._bury(job)
+        self.history.hide(job)
+        self.jobs.remove(job)
+
+    def _live(self, caller: Caller, name: str) -> ThumbnailJob | None:
+        """As the store has it, not the cache: the tombstone must name the outputs that are there now."""
+        try:
             job = ThumbnailJob.parse(self.store.get(caller.namespace, name))
         except ObjectMissing:
-            if again and self._is_under_way(caller, name):
-                return
-            raise JobNotFound from None
-        if job.spec.account != caller.account:
-            raise JobNotFound
+            return None
+        return job if job.spec.account == caller.account else None
+
+    def _bury(self, job: ThumbnailJob) -> None:
         tombstone = Tombstone(
             namespace=job.key.namespace,
             name=job.key.name,
             uid=job.uid,
             keys=owned_keys(job),
             deleted_at=self.clock(),
-            account=caller.account,
+            account=job.spec.account,
         ).to_bytes()
         key = tombstone_key(job.key.namespace, job.key.name)
         self.objects.put(key, io.BytesIO(tombstone), len(tombstone), content_type=CONTENT_TYPE)
-        # Somebody else may have deleted it in the meantime, and even made another of that name.
-        with contextlib.suppress(ObjectMissing, Conflict):
-            self.store.delete(job.key.namespace, job.key.name, uid=job.uid)
-        self.jobs.remove(job)
 
     def wait(self, caller: Caller, name: str, seconds: float) -> bool:
         """Whether all objects of a deleted job are gone, within so many seconds. Raises Unavailable."""
@@ -86,7 +112,7 @@ class Deletion:
 
 
 def owned_keys(job: ThumbnailJob) -> tuple[str, ...]:
-    """The objects that go with a job: the original that was uploaded for it, and its thumbnails.
+    """The objects that go with a job: the original that was uploaded for it, its thumbnails, its history.
 
     A job that was not made by the API may name anybody's object as its source: that one stays.
     """
@@ -98,4 +124,5 @@ def owned_keys(job: ThumbnailJob) -> tuple[str, ...]:
     )
     prefix = f"{THUMBNAILS}{job.key.namespace}/"
     thumbnails = [output.object_key for output in job.status.outputs if output.object_key.startswith(prefix)]
-    return (*([job.spec.object_key] if is_own else []), *thumbnails)
+    entry = HistoryKeys.of(job).all() if job.status.finished else ()
+    return (*([job.spec.object_key] if is_own else []), *thumbnails, *entry)

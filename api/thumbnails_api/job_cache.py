@@ -151,6 +151,7 @@ class JobCache:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._removal_listeners: list[Callable[[ThumbnailJob], None]] = []
+        self._relist_listeners: list[Callable[[], None]] = []
 
     def on_removed(self, listener: Callable[[ThumbnailJob], None]) -> None:
         """Call `listener` with each job that is gone, whoever deleted it.
@@ -158,6 +159,10 @@ class JobCache:
         It is called from any thread, must be quick, since all wait for it, and must not call back.
         """
         self._removal_listeners.append(listener)
+
+    def on_relisted(self, listener: Callable[[], None]) -> None:
+        """Call `listener` when jobs may have come and gone unseen; as `on_removed` does."""
+        self._relist_listeners.append(listener)
 
     # ---- life ----
 
@@ -238,6 +243,10 @@ class JobCache:
         if len(jobs) <= limit:
             return Page(jobs, None)
         return Page(jobs[:limit], position_of(jobs[limit - 1]))
+
+    def knows(self, key: JobKey) -> bool:
+        """Whether the store has a job of this name, as far as is known here."""
+        return key in self._index.by_key
 
     def count_unfinished(self, caller: Caller) -> int:
         """How many of the caller's jobs have not ended, as far as is known."""
@@ -431,6 +440,8 @@ class JobCache:
                     self._index.set(job)
                 elif not self.holds(job):
                     self._tell_removed(job)
+            for listener in self._relist_listeners:
+                listener()
             self._changes.begin(listed_version)
             self._job_ended.notify_all()
             self._changed.notify_all()

@@ -82,8 +82,16 @@ class ObjectStore(Protocol):
     def get(self, key: str, *, offset: int = 0, length: int | None = None) -> ObjectBody:
         """One object, or a range of it. Raises NoSuchObject."""
 
-    def list(self, prefix: str) -> Iterator[ObjectFacts]:
-        """All objects whose key starts with `prefix`, by key."""
+    def list(
+        self, prefix: str, *, after: str | None = None, limit: int | None = None
+    ) -> Iterator[ObjectFacts]:
+        """All objects whose key starts with `prefix`, by key; within one folder, that is by bytes.
+
+        Only those whose key comes after this one, and at most so many.
+        """
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """What the keys that start with `prefix` have before their next slash, each once, with the slash."""
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects; keys that are not there are no error."""

@@ -36,6 +36,7 @@ _END: Final = "~"
 # Servers that keep objects in a file system allow 255 bytes between two slashes; names may have 253.
 _SEGMENT_LENGTH: Final = 250
 
+_DOCUMENT = re.compile(r"history/[^/]+/[^/]+/jobs/[^/]+")
 _PLACE = re.compile(rf"([0-9]{{{_SECONDS_DIGITS}}})([-0-9_a-z]+){_END}")
 _ORIGINAL = re.compile(rf"([0-9a-f]{{64}})\.([0-9]{{{_SECONDS_DIGITS}}})\.[^/]+")
 
@@ -74,6 +75,11 @@ def document_key(namespace: str, account: str, name: str) -> str:
     return f"{history_prefix(namespace, account)}jobs/{name}"
 
 
+def is_document(key: str) -> bool:
+    """Whether a key is one that `document_key` made."""
+    return _DOCUMENT.fullmatch(key) is not None
+
+
 def times_prefix(namespace: str, account: str, phase: Phase, batch: str | None = None) -> str:
     """Where the places of jobs that ended like this lie; with a batch, only of the jobs in it."""
     folder = "times" if batch is None else f"batches/{batch}"
@@ -98,6 +104,11 @@ def originals_prefix(namespace: str, account: str) -> str:
 def thumbnail_reference(identity: str, recipe: str) -> str:
     """How the references to this thumbnail begin, after `thumbnails_prefix`; in the order of their keys."""
     return f"{identity}.{recipe}."
+
+
+def original_since(sha256: str, moment: datetime) -> str:
+    """What follows here, and begins with the same hash, are references of jobs that ended since then."""
+    return f"{sha256}.{_seconds(int(moment.timestamp()))}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from .errors import InvalidJob
 from .names import ACCOUNT_LABEL, API_VERSION, BATCH_LABEL, KIND
 from .spec import Spec
 from .status import Status
-from .timestamps import parse_time
+from .timestamps import format_time, parse_time
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -57,6 +57,26 @@ class ThumbnailJob:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidJob("the document has a field that this version cannot read") from error
+
+    def to_document(self) -> dict[str, Any]:
+        """What `parse` reads as the same job again: the document, less managed fields and the like."""
+        metadata: dict[str, Any] = {
+            "name": self.key.name,
+            "namespace": self.key.namespace,
+            "uid": self.uid,
+            "resourceVersion": self.resource_version,
+            "generation": self.generation,
+            "creationTimestamp": format_time(self.created),
+            "labels": dict(self.labels),
+            "annotations": dict(self.annotations),
+        }
+        return {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": metadata,
+            "spec": self.spec.to_manifest(),
+            "status": self.status.to_manifest(),
+        }
 
 
 def new_manifest(key: JobKey, spec: Spec, annotations: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -114,7 +114,7 @@ async def _run(
         unreadable=controller.unreadable,
         held=controller.held,
     )
-    controller.on_job_deleted(janitor.job_deleted)
+    controller.on_job_gone(deleted=janitor.job_deleted, kept=janitor.job_kept)
     eraser = Eraser(
         objects,
         janitor,

@@ -160,7 +160,7 @@ class Operator:
             held=controller.held,
             namespaces=cluster.namespaces,
         )
-        controller.on_job_deleted(janitor.job_deleted)
+        controller.on_job_gone(deleted=janitor.job_deleted, kept=janitor.job_kept)
         eraser = Eraser(
             self._objects,
             janitor,

@@ -1,4 +1,4 @@
-"""Looks after a job that has ended, for the reconciler: webhooks are delivered, then it is deleted.
+"""Looks after a job that has ended, for the reconciler: webhooks are delivered, then the archivist gets it.
 
 The webhooks are its own, and that of its batch if it is the one that bears it. What is due when is decided
 by `webhook.py`, `batch_webhook.py` and `ttl.py`.
@@ -52,7 +52,7 @@ class Sender(Protocol):
 
 
 class Aftercare:
-    """See the module's text."""
+    """See the module's text. `end` takes jobs whose time has come (`archivist.py`)."""
 
     def __init__(
         self,
@@ -67,6 +67,7 @@ class Aftercare:
         counts: Counts,
         clock: Callable[[], datetime],
         random: randomness.Random,
+        end: Callable[[ThumbnailJob], None],
     ) -> None:
         self._roster = roster
         self._writer = writer
@@ -79,10 +80,11 @@ class Aftercare:
         self._counts = counts
         self._clock = clock
         self._random = random
+        self._end = end
 
     async def step(self, known: Known) -> bool:
         """Do what is due; False when the job wants another look at once."""
-        return await self._tell(known) and await self._tell_of_batch(known) and await self._delete(known)
+        return await self._tell(known) and await self._tell_of_batch(known) and self._end_in_time(known)
 
     async def _tell(self, known: Known) -> bool:
         """The job's own webhook; True when that is looked after for now."""
@@ -116,8 +118,8 @@ class Aftercare:
         elif isinstance(delivery, DeliverAt):
             self._look_at(job.key, delivery.when, now)
 
-    async def _delete(self, known: Known) -> bool:
-        """Delete the job when its time has come, and nothing is to be told any more."""
+    def _end_in_time(self, known: Known) -> bool:
+        """Give the job away when its time has come, and nothing is to be told any more."""
         job, now, url = known.job, self._clock(), self._settings.webhook_url
         settled = delivery_settled(job, url, now)
         due = deletion_time(job, self._settings.ttl_seconds, webhook_settled=settled)
@@ -131,8 +133,9 @@ class Aftercare:
             self._queue.add_after(job.key, MAX_TIMER_SECONDS)
             return True
         if due <= now:
-            return await self._writer.delete(job)
-        self._look_at(job.key, due, now)
+            self._end(job)
+        else:
+            self._look_at(job.key, due, now)
         return True
 
     async def _go_on(self, known: Known, attempt: Attempt) -> bool:

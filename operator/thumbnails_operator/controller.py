@@ -6,8 +6,8 @@ state lives on that loop; calls that block run in a pool of threads. What is onl
 results that are not written yet) may be lost at any instruction: the jobs' documents are the truth.
 
 Here are the wiring of its parts and the loop; what the parts do is in `roster.py` (what is known),
-`reconciler.py` (steps), `status_writer.py`, `lookups.py`, `aftercare.py`, `desk.py`, `intake.py` and
-`pool.py`.
+`reconciler.py` (steps), `status_writer.py`, `lookups.py`, `aftercare.py`, `archivist.py`, `desk.py`,
+`intake.py` and `pool.py`.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from thumbnails_common.history import History
 from thumbnails_common.jobstore import Document, JobStore
 from thumbnails_common.objectstore import ObjectStore
 from thumbnails_contract.errors import JobStoreUnavailable, Unavailable
@@ -28,6 +29,7 @@ from thumbnails_contract.status import ErrorFacts
 from thumbnails_contract.wire import WorkAnswer, WorkRequest
 
 from .aftercare import Aftercare, Sender
+from .archivist import Archivist
 from .counts import Counts
 from .desk import Desk
 from .dispatch import Dispatcher
@@ -54,6 +56,8 @@ TICK_SECONDS: Final = 1.0
 BUSY_TICK_SECONDS: Final = 0.25
 # Between two plans that events ask for; the tick makes up for those left out.
 PLAN_SECONDS: Final = 0.05
+# Jobs that become history at once: each takes a few small requests, one after another.
+ARCHIVISTS: Final = 2
 DRAIN_SECONDS: Final = 3.0
 # How long a worker's request waits for the jobs to be known.
 START_SECONDS: Final = 5.0
@@ -145,6 +149,17 @@ class Controller:
             clock=clock,
             run_blocking=self.run_blocking,
         )
+        self._archivist = Archivist(
+            history=History(objects),
+            roster=self._roster,
+            writer=self._writer,
+            settings=settings,
+            counts=self.counts,
+            clock=clock,
+            random=self._random,
+            run_blocking=self.run_blocking,
+            decide_again=self._queue.add,
+        )
         self._reconciler = Reconciler(
             roster=self._roster,
             dispatcher=self._dispatcher,
@@ -171,6 +186,7 @@ class Controller:
                 counts=self.counts,
                 clock=clock,
                 random=self._random,
+                end=self._archivist.end,
             ),
             settings=settings,
             clock=clock,
@@ -234,17 +250,21 @@ class Controller:
         await self._writer.erase(job)
 
     def held(self) -> frozenset[JobKey]:
-        """Jobs that workers still have something of, although nobody wants it."""
-        return self._dispatcher.unwanted_jobs()
+        """Jobs that may bring something yet, although they may be gone: from workers, or as history."""
+        return self._dispatcher.unwanted_jobs() | self._archivist.busy()
 
-    def on_job_deleted(self, listener: Callable[[ThumbnailJob], None]) -> None:
-        """Call `listener` with each job that is gone, whoever deleted it."""
-        self._roster.on_deleted(listener)
+    def on_job_gone(
+        self, *, deleted: Callable[[ThumbnailJob], None], kept: Callable[[ThumbnailJob], None]
+    ) -> None:
+        """Call one of these with each job that is gone, whoever deleted it; `kept` when it is history."""
+        self._roster.on_deleted(lambda job: (kept if self._archivist.has_kept(job) else deleted)(job))
 
     async def run(self) -> None:
         """Work until `stop` is called."""
         for _ in range(self._settings.reconcile_concurrency):
             self._tasks.spawn(self._work_loop())
+        for _ in range(ARCHIVISTS):
+            self._tasks.spawn(self._archivist.run())
         self._tasks.spawn(self._tick_loop())
         try:
             await self._stopping.wait()
@@ -254,6 +274,7 @@ class Controller:
             await self._tasks.close()
             await self._pool.close()
             self._queue.close()
+            self._archivist.close()
             self._ended = True
             self._threads.shutdown(wait=False, cancel_futures=True)
 

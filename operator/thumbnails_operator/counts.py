@@ -48,6 +48,7 @@ class Counts:
         self.finished = self._counter(
             "jobs_finished", "Jobs that ended, by phase and the reason of their condition.", "phase", "reason"
         )
+        self.archived = self._counter("jobs_archived", "Jobs that became history before they were deleted.")
         self.deleted = self._counter(
             "jobs_deleted", "Finished jobs that were deleted after their time (TTL)."
         )

@@ -2,7 +2,8 @@
 
 What may go is decided in `sweep.py`; here is the order of things that makes it safe. Objects are
 listed before the jobs are looked at, so whatever was listed has its job known by then; and the jobs
-are looked at once more, on the event loop, right before each request that deletes.
+are looked at once more, on the event loop, right before each request that deletes. History is asked in
+between: a job that becomes history was either known before, or had written by then what holds its objects.
 """
 
 import asyncio
@@ -12,11 +13,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
+from weakref import WeakSet
 
+from thumbnails_common.history import History
 from thumbnails_common.objectstore import NoSuchObject, ObjectFacts, ObjectStore
 from thumbnails_common.tombstone import MAX_BYTES, InvalidTombstone, Tombstone
 from thumbnails_contract.errors import Unavailable
+from thumbnails_contract.history import HistoryKeys
 from thumbnails_contract.job import JobKey, ThumbnailJob
 from thumbnails_contract.keys import (
     ERASURES_DONE,
@@ -32,9 +36,12 @@ from .sweep import (
     References,
     Rules,
     Verdict,
+    is_covered,
     judge_tombstone,
+    outlived_place,
     own_keys,
     removable,
+    tombstone_history,
     tombstone_keys,
     unreferenced,
 )
@@ -54,8 +61,10 @@ PAUSE_SECONDS: Final = 1.0
 PAUSE_FACTOR: Final = 10.0
 RETRY_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
-# Which of some candidates go, by what is referred to at that moment.
+# Which of some candidates go, by what the known jobs refer to at that moment.
 Choose = Callable[[Sequence[T], References], list[str]]
+# Which of these keys history refers to. Blocks.
+Historic = Callable[[Sequence[str]], frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,23 +98,34 @@ class Janitor:
         namespaces: Iterable[str] | None = None,
     ) -> None:
         self._objects = objects
+        self._history = History(objects)
         self._jobs = jobs
         self._unreadable = unreadable
         self._held = held
         self._rules = Rules.of(settings, namespaces)
         self._interval_seconds = settings.sweep_interval_seconds
+        self._tombstone_seconds = settings.tombstone_seconds
         self._run_blocking = run_blocking
         self._clock = clock
         self._queue: dict[str, _Deleted] = {}
         self._queued = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._deleting: frozenset[str] = frozenset()
+        self._in_use: WeakSet[_Known] = WeakSet()
 
     def job_deleted(self, job: ThumbnailJob) -> None:
         """Tell of a job that is gone: what it leaves is deleted soon. Does not wait."""
         if len(self._queue) < MAX_QUEUED_JOBS:
             self._queue[job.uid] = _Deleted(job.key, job.uid, own_keys(job))
             self._queued.set()
+
+    def job_kept(self, job: ThumbnailJob) -> None:
+        """Tell of a job that is gone and has become history: what it refers to stays. Does not wait.
+
+        It may have come and gone since somebody looked at the jobs.
+        """
+        for known in self._in_use:
+            known.gone.append(job)
 
     def deleting(self, key: str) -> bool:
         """Whether this object is being deleted right now: then it is nothing to build upon (a cache hit)."""
@@ -121,14 +141,22 @@ class Janitor:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_sweeping(), name="sweep")
             group.create_task(self._keep_deleting(), name="deletions")
+            group.create_task(self._keep_burying(), name="tombstones")
 
     async def sweep(self) -> int:
         """One sweep of the whole bucket; how many objects it deleted. Raises Unavailable."""
         # Known once for the whole sweep: it is brought up to date after each part of a listing.
-        known = _Known(self._jobs, self._unreadable)
+        known = self._look()
         now = self._clock()
         deleted = await self._sweep_tombstones(known, now)
-        for prefix in (SOURCES, THUMBNAILS, IDEMPOTENCY, ERASURES_DONE):
+        deleted += await self._sweep_history(known, now)
+
+        def held_originals(keys: Sequence[str]) -> frozenset[str]:
+            return self._history.held_originals(keys, now - self._rules.source_retention)
+
+        deleted += await self._sweep_objects(SOURCES, known, now, held_originals)
+        deleted += await self._sweep_objects(THUMBNAILS, known, now, self._history.held_thumbnails)
+        for prefix in (IDEMPOTENCY, ERASURES_DONE):
             deleted += await self._sweep_objects(prefix, known, now)
         return deleted
 
@@ -149,6 +177,25 @@ class Janitor:
                 # Cleaning up is never worth an operator that does not run.
                 logger.exception("sweep: ended early; the next one is in %.0f s", pause)
             await asyncio.sleep(pause)
+
+    async def _keep_burying(self) -> None:
+        """Bring deletions to their end that only a tombstone tells of: those of jobs that are history."""
+        loop = asyncio.get_running_loop()
+        failures, pause = 0, self._tombstone_seconds
+        while True:
+            await asyncio.sleep(pause)
+            began = loop.time()
+            try:
+                if await self._run_blocking(_Parts(self._objects.list(TOMBSTONES)).take, 1):
+                    await self._sweep_tombstones(self._look(), self._clock())
+                failures = 0
+                pause = max(self._tombstone_seconds, PAUSE_FACTOR * (loop.time() - began))
+            except Unavailable as error:
+                pause = max(self._tombstone_seconds, _retry_seconds(failures))
+                failures += 1
+                logger.warning("tombstones: %s; trying again in %.0f s", error.reason, pause)
+            except Exception:
+                logger.exception("tombstones: what they name waits for the next look")
 
     async def _keep_deleting(self) -> None:
         loop = asyncio.get_running_loop()
@@ -181,9 +228,9 @@ class Janitor:
 
     async def _delete_leftovers(self, batch: Sequence[_Deleted]) -> None:
         gone = frozenset(deleted.uid for deleted in batch)
-        known = _Known(self._jobs, self._unreadable, gone)
+        known = self._look(gone)
         keys = list(dict.fromkeys(key for deleted in batch for key in deleted.keys))
-        await self._delete(keys, self._unreferenced, known)
+        await self._delete(keys, self._unreferenced, known, self._history.held_thumbnails)
         tombstones = [
             tombstone_key(deleted.key.namespace, deleted.key.name)
             for deleted in batch
@@ -193,10 +240,11 @@ class Janitor:
 
     async def _sweep_tombstones(self, known: "_Known", now: datetime) -> int:
         deleted = 0
-        listing = _Listing(self._objects, TOMBSTONES)
+        listing = _Parts(self._objects.list(TOMBSTONES))
         while chunk := await self._run_blocking(listing.take, BATCH_TOMBSTONES):
             read = await self._run_blocking(_read_tombstones, self._objects, chunk)
             await known.refresh(self._run_blocking)
+            entries: list[str] = []
             keys: list[str] = []
             done: list[str] = []
             for facts, tombstone in read:
@@ -209,34 +257,93 @@ class Janitor:
                 if verdict is Verdict.FINISH and JobKey(tombstone.namespace, tombstone.name) in self._held():
                     continue
                 if verdict is Verdict.FINISH:
+                    own = tombstone_history(tombstone)
+                    entries += await self._run_blocking(self._history.of_job, own, tombstone.uid)
                     keys.extend(tombstone_keys(tombstone))
                 if verdict is not Verdict.WAIT:
                     done.append(facts.key)
-            deleted += await self._delete(keys, self._unreferenced, known)
+            deleted += await self._delete(entries, _all, known)
+            deleted += await self._delete(keys, self._unreferenced, known, self._history.held_thumbnails)
             deleted += await self._delete(done, _all, known)
         return deleted
 
-    async def _sweep_objects(self, prefix: str, known: "_Known", now: datetime) -> int:
+    async def _sweep_history(self, known: "_Known", now: datetime) -> int:
+        """End what has been kept long enough: jobs, and what says that originals stay."""
+        deleted = 0
+        for namespace, account in await self._run_blocking(lambda: list(self._history.accounts())):
+            await known.refresh(self._run_blocking)
+            if not is_covered(namespace, known.references, self._rules):
+                continue
+            originals = _Parts(
+                self._history.outlived_originals(namespace, account, now - self._rules.source_retention)
+            )
+            while keys := await self._run_blocking(originals.take, BATCH_OBJECTS):
+                deleted += await self._delete(keys, _all, known)
+            if self._rules.thumbnails_keep is not None:
+                deleted += await self._end_history(
+                    namespace, account, now - self._rules.thumbnails_keep, known
+                )
+        return deleted
+
+    async def _end_history(
+        self, namespace: str, account: str, created_before: datetime, known: "_Known"
+    ) -> int:
+        deleted, now = 0, self._clock()
+        places = _Parts(self._history.created_before(namespace, account, created_before))
+        while part := await self._run_blocking(places.take, BATCH_JOBS):
+            found = await self._run_blocking(lambda part=part: [self._history.at(key) for key, _ in part])
+            await known.refresh(self._run_blocking)
+            entries: list[HistoryKeys] = []
+            bare: list[str] = []
+            for (time_key, written), (key, job) in zip(part, found, strict=True):
+                if not outlived_place(key, job, written, known.references, self._rules, now):
+                    continue
+                if job is None:
+                    bare.append(time_key)
+                else:
+                    entries.append(HistoryKeys.of(job))
+            if entries:
+                await self._run_blocking(self._history.remove, entries)
+            deleted += len(entries) + await self._delete(bare, _all, known)
+        return deleted
+
+    async def _sweep_objects(
+        self, prefix: str, known: "_Known", now: datetime, historic: Historic | None = None
+    ) -> int:
         def choose(chunk: Sequence[ObjectFacts], references: References) -> list[str]:
             return removable(chunk, references, self._rules, now)
 
         deleted = 0
-        listing = _Listing(self._objects, prefix)
+        listing = _Parts(self._objects.list(prefix))
         while chunk := await self._run_blocking(listing.take, BATCH_OBJECTS):
-            deleted += await self._delete(chunk, choose, known)
+            deleted += await self._delete(chunk, choose, known, historic)
         return deleted
+
+    def _look(self, ignored_uids: frozenset[str] = frozenset()) -> "_Known":
+        known = _Known(self._jobs, self._unreadable, ignored_uids)
+        self._in_use.add(known)
+        return known
 
     def _unreferenced(self, keys: Sequence[str], references: References) -> list[str]:
         return unreferenced(keys, references, self._rules)
 
-    async def _delete(self, candidates: Sequence[T], choose: Choose[T], known: "_Known") -> int:
-        """Delete what `choose` chooses by the jobs of this very moment; how many that were."""
+    async def _delete(
+        self, candidates: Sequence[T], choose: Choose[T], known: "_Known", historic: Historic | None = None
+    ) -> int:
+        """Delete what `choose` chooses by the jobs of this very moment; how many that were.
+
+        But for what is `historic` all the same.
+        """
         deleted = 0
         for start in range(0, len(candidates), BATCH_OBJECTS):
+            part = candidates[start : start + BATCH_OBJECTS]
             await known.refresh(self._run_blocking)
+            stay: frozenset[str] = frozenset()
+            if historic is not None and (keys := choose(part, known.references)):
+                stay = await self._run_blocking(historic, keys)
             async with self._one_at_a_time:
                 known.refresh_now()
-                keys = choose(candidates[start : start + BATCH_OBJECTS], known.references)
+                keys = [key for key in choose(part, known.references) if key not in stay]
                 if not keys:
                     continue
                 await self._delete_now(keys)
@@ -269,6 +376,7 @@ class _Known:
         self._jobs = jobs
         self._unreadable = unreadable
         self._ignored_uids = ignored_uids
+        self.gone: list[ThumbnailJob] = []  # became history meanwhile
         # By id(), and kept, so that no other object gets the same one.
         self._seen: dict[int, ThumbnailJob] = {}
 
@@ -280,6 +388,8 @@ class _Known:
 
     def refresh_now(self) -> None:
         """Take in what changed since, with no chance for anything to change meanwhile."""
+        self.references.add(self.gone)
+        self.gone.clear()
         self.references.add(self._new_jobs())
 
     def _new_jobs(self) -> list[ThumbnailJob]:
@@ -289,18 +399,17 @@ class _Known:
         return [job for job in new if job.uid not in self._ignored_uids]
 
 
-class _Listing:
-    """A listing, a part at a time; each part is read in a thread."""
+class _Parts(Generic[T]):
+    """Something long that blocks, a part at a time; each part is read in a thread."""
 
-    def __init__(self, objects: ObjectStore, prefix: str) -> None:
-        self._objects = objects
-        self._prefix = prefix
-        self._iterator: Iterator[ObjectFacts] | None = None
+    def __init__(self, items: Iterable[T]) -> None:
+        self._items = items
+        self._iterator: Iterator[T] | None = None
 
-    def take(self, count: int) -> list[ObjectFacts]:
-        """The next so many objects; none at the end. Blocks."""
+    def take(self, count: int) -> list[T]:
+        """The next so many; none at the end. Blocks."""
         if self._iterator is None:
-            self._iterator = iter(self._objects.list(self._prefix))
+            self._iterator = iter(self._items)
         return list(islice(self._iterator, count))
 
 

@@ -1,14 +1,18 @@
 """What the operator remembers of jobs besides their documents; a restart finds it again."""
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from thumbnails_contract.job import ThumbnailJob
 from thumbnails_contract.status import ErrorFacts
 
 from .wanted import Thumbnail, Wanted
 from .webhook import DeliverNow, DeliveryResult
+
+# Keys of thumbnails, some 300 bytes each.
+MAX_KEPT: Final = 50_000
 
 
 @dataclass(slots=True, eq=False)
@@ -37,13 +41,27 @@ class Memory:
 
 
 class Made:
-    """Which thumbnails finished jobs have made: there are no others in the cache."""
+    """Which thumbnails finished jobs have made: there are few others in the cache.
 
-    def __init__(self) -> None:
+    Of the jobs that have become history, the thumbnails of the last ones are remembered. Older ones are made
+    anew: to ask the object store for each new job would cost more than that.
+    """
+
+    def __init__(self, max_kept: int = MAX_KEPT) -> None:
         self._counts: Counter[str] = Counter()
+        self._kept: OrderedDict[str, None] = OrderedDict()
+        self._max_kept = max_kept
 
     def __contains__(self, object_key: str) -> bool:
-        return object_key in self._counts
+        return object_key in self._counts or object_key in self._kept
+
+    def keep(self, job: ThumbnailJob) -> None:
+        """The job becomes history, and its thumbnails stay."""
+        for output in job.status.outputs:
+            self._kept[output.object_key] = None
+            self._kept.move_to_end(output.object_key)
+        while len(self._kept) > self._max_kept:
+            self._kept.popitem(last=False)
 
     def add(self, job: ThumbnailJob) -> None:
         """The job is known and finished."""

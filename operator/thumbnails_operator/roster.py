@@ -83,6 +83,10 @@ class Roster:
         """The job is gone."""
         self._apply(self._informer.forget(key))
 
+    def keep_made(self, job: ThumbnailJob) -> None:
+        """The thumbnails of this job stay when it goes."""
+        self._made.keep(job)
+
     def on_deleted(self, listener: Callable[[ThumbnailJob], None]) -> None:
         """Call `listener` with each job that is gone, whoever deleted it."""
         self._deletion_listeners.append(listener)

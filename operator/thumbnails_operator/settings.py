@@ -82,10 +82,11 @@ class OperatorSettings:
     webhook_concurrency: int = 16
     batch_grace_seconds: float = 300.0  # for jobs of a batch that are missing
 
-    # What is kept and for how long: ttl.py and sweep.py
+    # What is kept and for how long: ttl.py, archivist.py and sweep.py
     ttl_seconds: int | None = None  # of finished jobs that say nothing themselves; None: for ever
     sweep_interval_seconds: float = 3600.0
     sweep_grace_seconds: float = 3600.0
+    tombstone_seconds: float = 5.0
     source_retention_seconds: float = 86_400.0
     thumbnails_keep_days: float | None = None
     idempotency_seconds: int = 86_400  # what the API keeps of an Idempotency-Key
@@ -173,6 +174,9 @@ class OperatorSettings:
             ),
             erasure_seconds=read.number("THUMBNAILS_ERASURE_SECONDS", defaults.erasure_seconds),
             sweep_grace_seconds=read.number("THUMBNAILS_SWEEP_GRACE_SECONDS", defaults.sweep_grace_seconds),
+            tombstone_seconds=read.number(
+                "THUMBNAILS_TOMBSTONE_SECONDS", defaults.tombstone_seconds, least=1
+            ),
             source_retention_seconds=read.number(
                 "THUMBNAILS_KEEP_ORIGINALS_SECONDS", defaults.source_retention_seconds
             ),

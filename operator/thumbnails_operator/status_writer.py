@@ -7,6 +7,7 @@ echo then says nothing new.
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from enum import Enum, auto
 from typing import Any, Final
 
 from thumbnails_common.jobstore import Conflict, Document, JobStore, ObjectMissing
@@ -22,6 +23,14 @@ from .roster import Roster
 logger = logging.getLogger(__name__)
 
 _MODIFIED: Final = "MODIFIED"
+
+
+class Deletion(Enum):
+    """How the deletion of a job came out."""
+
+    DONE = auto()
+    CHANGED = auto()  # the job is another now than it was known to be
+    MISSED = auto()  # somebody else has deleted it, or an earlier try that had no answer
 
 
 class StatusWriter:
@@ -95,26 +104,31 @@ class StatusWriter:
         self._emit_failure(key, unreadable.uid, error)
         return True
 
-    async def delete(self, job: ThumbnailJob) -> bool:
-        """Delete the job itself; False when it has changed meanwhile."""
-        if (deleted := await self.erase(job)) is None:
-            return False
-        self._counts.deleted.inc(deleted)
-        return True
+    async def delete(self, job: ThumbnailJob) -> Deletion:
+        """Delete a job whose time has come, as it is known."""
+        deletion = await self._delete(job, job.resource_version)
+        self._counts.deleted.inc(deletion is Deletion.DONE)
+        return deletion
 
-    async def erase(self, job: ThumbnailJob) -> bool | None:
-        """Delete the job itself, whatever it does; False when somebody else did, None when it has changed."""
-        key, deleted = job.key, True
+    async def erase(self, job: ThumbnailJob) -> None:
+        """Delete a job, whatever it does."""
+        await self._delete(job, None)
+
+    async def _delete(self, job: ThumbnailJob, resource_version: str | None) -> Deletion:
+        key = job.key
         try:
-            await self._run_blocking(self._store.delete, key.namespace, key.name, uid=job.uid)
+            await self._run_blocking(
+                self._store.delete, key.namespace, key.name, uid=job.uid, resource_version=resource_version
+            )
         except Conflict:
             await self._refresh(key)
-            return None
+            return Deletion.CHANGED
         except ObjectMissing:
             logger.debug("%s was deleted by somebody else", key)
-            deleted = False
+            self._roster.forget(key)
+            return Deletion.MISSED
         self._roster.forget(key)
-        return deleted
+        return Deletion.DONE
 
     async def _patch(self, key: JobKey, patch: dict[str, Any], resource_version: str) -> Document | None:
         """The document after the patch; None when it has changed meanwhile: what it is now is known then."""

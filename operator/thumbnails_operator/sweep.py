@@ -3,6 +3,7 @@
 Three things must hold whatever happens: an object that a known job refers to stays (but for the
 retention times that the admin set), an object that somebody else put there stays, and what nobody
 refers to and is older than the grace period goes. In doubt an object stays: the next sweep comes.
+What history refers to is not known here: the janitor asks for it, and leaves that as well.
 """
 
 import re
@@ -14,11 +15,14 @@ from typing import Final, Self
 
 from thumbnails_common.objectstore import ObjectFacts
 from thumbnails_common.tombstone import Tombstone
+from thumbnails_contract.history import is_history
 from thumbnails_contract.job import JobKey, ThumbnailJob
 from thumbnails_contract.keys import (
     SOURCES,
     THUMBNAILS,
+    StoredThumbnail,
     parse_source_key,
+    parse_thumbnail_key,
     recipes,
     source_identity,
     thumbnail_key,
@@ -28,7 +32,6 @@ from .settings import OperatorSettings
 
 _IDEMPOTENCY = re.compile(r"idempotency/([^/]+)/[^/]+/[0-9a-f]{64}")
 _ERASED = re.compile(r"erasures/done/([^/]+)/[^/]+")
-_THUMBNAIL = re.compile(r"thumbnails/([^/]+)/([^/]+)/[0-9a-f]{64}/([0-9a-f]{32})")
 # How long it is told that an account was erased.
 _ERASURE_RETENTION: Final = timedelta(days=30)
 # When a job that has not ended ends.
@@ -146,10 +149,10 @@ def unreferenced(keys: Iterable[str], references: References, rules: Rules) -> l
     free = []
     for key in keys:
         if uploaded := parse_source_key(key):
-            held = not _is_covered(uploaded.namespace, references, rules)
+            held = not is_covered(uploaded.namespace, references, rules)
         else:
-            match = _THUMBNAIL.fullmatch(key)
-            held = match is None or _is_held(match, references, rules)  # None: somebody else put it there
+            thumbnail = parse_thumbnail_key(key)  # None: somebody else put it there
+            held = thumbnail is None or _is_held(thumbnail, references, rules)
         if not held and references.key_end(key) is None:
             free.append(key)
     return free
@@ -176,7 +179,7 @@ def judge_tombstone(
     tombstone: Tombstone, written: datetime, references: References, rules: Rules, now: datetime
 ) -> Verdict:
     """What becomes of a tombstone that was written at this time."""
-    if not _is_covered(tombstone.namespace, references, rules):
+    if not is_covered(tombstone.namespace, references, rules):
         return Verdict.WAIT
     if not references.knows(tombstone.uid):
         return Verdict.FINISH
@@ -184,10 +187,36 @@ def judge_tombstone(
     return Verdict.DROP if now - written > rules.grace else Verdict.WAIT
 
 
+def tombstone_history(tombstone: Tombstone) -> Sequence[str]:
+    """The keys of history that go first: without them nothing holds the others any more."""
+    return [key for key in tombstone.keys if is_history(key, tombstone.namespace)]
+
+
 def tombstone_keys(tombstone: Tombstone) -> Sequence[str]:
-    """The keys that a tombstone may speak of: those of its own namespace."""
+    """The keys of pictures that a tombstone may speak of: those of its own namespace."""
     prefixes = (f"{SOURCES}{tombstone.namespace}/", f"{THUMBNAILS}{tombstone.namespace}/")
     return [key for key in tombstone.keys if key.startswith(prefixes)]
+
+
+def outlived_place(
+    key: JobKey,
+    job: ThumbnailJob | None,
+    written: datetime,
+    references: References,
+    rules: Rules,
+    now: datetime,
+) -> bool:
+    """Whether a place in history goes: its job has been kept long enough, or is there no more.
+
+    It is written before its job's document: one that is young, or of a job that has not gone, is waiting for
+    that.
+    """
+    if rules.thumbnails_keep is None:
+        return False
+    if job is not None:
+        ended = job.status.completion_time or job.created
+        return now - ended > rules.thumbnails_keep
+    return references.job_end(key) is None and now - written > rules.grace
 
 
 def _is_removable(facts: ObjectFacts, references: References, rules: Rules, now: datetime) -> bool:
@@ -196,7 +225,7 @@ def _is_removable(facts: ObjectFacts, references: References, rules: Rules, now:
     if uploaded := parse_source_key(facts.key):
         owner = JobKey(uploaded.namespace, uploaded.job_name)
         ends = (references.key_end(facts.key), references.job_end(owner))
-        return _is_covered(uploaded.namespace, references, rules) and all(
+        return is_covered(uploaded.namespace, references, rules) and all(
             end is None or now - end > rules.source_retention for end in ends
         )
     if match := _IDEMPOTENCY.fullmatch(facts.key):
@@ -205,15 +234,15 @@ def _is_removable(facts: ObjectFacts, references: References, rules: Rules, now:
         return rules.watches(match[1]) and now - facts.last_modified > kept
     if match := _ERASED.fullmatch(facts.key):
         return rules.watches(match[1]) and now - facts.last_modified > _ERASURE_RETENTION
-    if match := _THUMBNAIL.fullmatch(facts.key):
-        return not _is_held(match, references, rules) and _is_outlived(facts, references, rules, now)
+    if thumbnail := parse_thumbnail_key(facts.key):
+        return not _is_held(thumbnail, references, rules) and _is_outlived(facts, references, rules, now)
     return False
 
 
-def _is_held(thumbnail: re.Match[str], references: References, rules: Rules) -> bool:
+def _is_held(thumbnail: StoredThumbnail, references: References, rules: Rules) -> bool:
     """Whether a thumbnail stays, whoever names it or not."""
-    namespace, account, recipe = thumbnail.groups()
-    return not _is_covered(namespace, references, rules) or references.may_write(namespace, account, recipe)
+    namespace, account, recipe = thumbnail.namespace, thumbnail.account, thumbnail.recipe
+    return not is_covered(namespace, references, rules) or references.may_write(namespace, account, recipe)
 
 
 def _is_outlived(facts: ObjectFacts, references: References, rules: Rules, now: datetime) -> bool:
@@ -225,7 +254,7 @@ def _is_outlived(facts: ObjectFacts, references: References, rules: Rules, now: 
     return keep is not None and now - max(facts.last_modified, end) > keep
 
 
-def _is_covered(namespace: str, references: References, rules: Rules) -> bool:
+def is_covered(namespace: str, references: References, rules: Rules) -> bool:
     """Whether all jobs of this namespace are known, so that what they do not refer to is garbage."""
     return rules.watches(namespace) and not references.protects(namespace)
 

@@ -1,4 +1,4 @@
-"""`spec.ttlSecondsAfterFinished`: decides when a finished job is deleted."""
+"""`spec.ttlSecondsAfterFinished`: decides when a finished job is deleted, and whether it is history then."""
 
 from datetime import datetime, timedelta
 
@@ -16,3 +16,9 @@ def deletion_time(
     if seconds is None or ended is None or not job.status.finished or not webhook_settled:
         return None
     return ended + timedelta(seconds=seconds)
+
+
+def stays_as_history(job: ThumbnailJob, keep_days: float | None, now: datetime) -> bool:
+    """Whether the job is kept as history; not one that has ended longer ago than thumbnails are kept."""
+    ended = job.status.completion_time
+    return keep_days is None or ended is None or now - ended <= timedelta(days=keep_days)

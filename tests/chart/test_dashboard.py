@@ -94,6 +94,7 @@ def test_what_there_is_to_know_has_a_panel(render: Any) -> None:
         "thumbnails_operator_erased_accounts_total",
         "thumbnails_operator_erased_objects_total",
         "thumbnails_api_cache_entries",
+        "thumbnails_operator_jobs_archived_total",
         "thumbnails_operator_jobs_deleted_total",
         "thumbnails_operator_jobs_handed_out_total",
         "thumbnails_operator_status_conflicts_total",

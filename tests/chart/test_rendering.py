@@ -229,7 +229,7 @@ def test_clients_may_reach_the_object_store_under_another_address(render: Any) -
 def test_every_setting_of_api_and_operator_can_be_set(render: Any) -> None:
     schema = yaml.safe_load((CHART / "values.schema.json").read_text())
     settable = {variable_of(name) for name in schema["properties"]["settings"]["properties"]}
-    wired = set(set_variables(render())) | {
+    wired = set(set_variables(render(settings={"settings": {"ttlSeconds": None}}))) | {
         "PORT",  # what a Service is for
         "THUMBNAILS_PROBE_PORT",
         "THUMBNAILS_EXCHANGE_HOST",
@@ -249,6 +249,13 @@ def test_every_setting_of_api_and_operator_can_be_set(render: Any) -> None:
     }
     assert documented("AO") - settable - wired == set()
     assert settable & wired == set()
+
+
+def test_finished_jobs_leave_the_cluster_after_a_day_unless_they_shall_stay(render: Any) -> None:
+    assert set_variables(render())["THUMBNAILS_TTL_SECONDS"] == "86400"
+    assert set_variables(render(settings={"settings.ttlSeconds": 60}))["THUMBNAILS_TTL_SECONDS"] == "60"
+    stay = render(settings={"settings.ttlSeconds": None})
+    assert "THUMBNAILS_TTL_SECONDS" not in set_variables(stay)
 
 
 def test_presets_arrive_as_json(render: Any) -> None:

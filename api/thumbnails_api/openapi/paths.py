@@ -351,7 +351,9 @@ class _Writer:
                     json_content({"type": "array", "items": schema_ref("Job")}),
                     headers=("Link", *RATE_LIMITS),
                 ),
-                **problem_responses(*self._access, InvalidOption, NoJobs, JobStoreUnavailable),
+                **problem_responses(
+                    *self._access, InvalidOption, NoJobs, JobStoreUnavailable, ObjectStoreUnavailable
+                ),
             },
         )
 
@@ -379,7 +381,7 @@ class _Writer:
                     headers=("Preference-Applied", *RATE_LIMITS),
                     links=links,
                 ),
-                **problem_responses(*self._access, JobNotFound, JobStoreUnavailable),
+                **problem_responses(*self._access, JobNotFound, JobStoreUnavailable, ObjectStoreUnavailable),
             },
         )
 
@@ -427,7 +429,14 @@ class _Writer:
             parameters=[_JOB_ID, parameter("seconds", "query", "How long they are valid.", seconds)],
             responses={
                 "200": response("The links.", json_content(schema_ref("Links")), headers=RATE_LIMITS),
-                **problem_responses(*self._access, InvalidOption, JobNotFound, NotFound, JobStoreUnavailable),
+                **problem_responses(
+                    *self._access,
+                    InvalidOption,
+                    JobNotFound,
+                    NotFound,
+                    JobStoreUnavailable,
+                    ObjectStoreUnavailable,
+                ),
             },
         )
 
@@ -445,7 +454,7 @@ class _Writer:
             responses={
                 "200": _event_stream("JobEvent"),
                 "204": response("The follower has seen the job's end: no more will happen."),
-                **problem_responses(*self._access, JobNotFound, JobStoreUnavailable),
+                **problem_responses(*self._access, JobNotFound, JobStoreUnavailable, ObjectStoreUnavailable),
             },
         )
 
@@ -463,7 +472,7 @@ class _Writer:
             parameters=[_LAST_EVENT_ID],
             responses={
                 "200": _event_stream("Event"),
-                **problem_responses(*self._access, JobStoreUnavailable),
+                **problem_responses(*self._access, JobStoreUnavailable, ObjectStoreUnavailable),
             },
         )
 

@@ -211,7 +211,8 @@ def option_schemas(settings: ApiSettings) -> dict[str, Element]:
         "ttlSecondsAfterFinished": _number(
             0,
             MAX_TTL_SECONDS,
-            "The job is removed so long after its end; otherwise as the service is set up.",
+            "The job becomes history so long after its end; otherwise as the service is set up. It is"
+            " answered as before.",
         ),
     }
     if settings.presets:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import falcon
 
 from thumbnails_api.answers import json_body
+from thumbnails_api.catalogue import Catalogue
 from thumbnails_api.job_cache import JobCache, News, version_of
 from thumbnails_api.job_json import job_document
 from thumbnails_contract.errors import JobNotFound
@@ -44,6 +45,7 @@ class Following:
 class Events:
     """`GET /events`: all jobs of the caller, from now on, or from `Last-Event-ID` on."""
 
+    jobs: Catalogue
     following: Following
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
@@ -54,7 +56,9 @@ class Events:
             stream.add("reset", {}, news.version)
         for version, name, job in news.items or ():
             if job is None:
-                stream.add("deleted", {"id": name}, version)
+                # For clients, a job that has become history is what it was.
+                if not self.jobs.is_history(req.context.caller, name):
+                    stream.add("deleted", {"id": name}, version)
             else:
                 stream.add("job", job_document(job), version)
         stream.answer(resp, news.version)
@@ -64,7 +68,7 @@ class Events:
 class JobEvents:
     """`GET /jobs/{id}/events`: one job, as it is and whenever it changes, until it has ended."""
 
-    jobs: JobCache
+    jobs: Catalogue
     following: Following
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, job_id: str) -> None:

@@ -11,10 +11,10 @@ import falcon
 from thumbnails_api.accounts import Caller
 from thumbnails_api.answers import Answer, json_body
 from thumbnails_api.batches import take_batch
+from thumbnails_api.catalogue import Catalogue
 from thumbnails_api.erasures import Erasures
 from thumbnails_api.idempotency import Idempotency, Plan, fingerprint, parse_key
 from thumbnails_api.intake import Intake
-from thumbnails_api.job_cache import JobCache
 from thumbnails_api.job_json import job_document
 from thumbnails_api.options import Options, merge_fields, parse_options, parse_query
 from thumbnails_api.pictures import Picture, Rejected
@@ -171,7 +171,7 @@ class _Upload:
 class Image:
     """`GET /images/{id}`."""
 
-    jobs: JobCache
+    jobs: Catalogue
     objects: ObjectStore
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, job_id: str) -> None:

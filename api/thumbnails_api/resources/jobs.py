@@ -7,8 +7,8 @@ from urllib.parse import urlencode
 import falcon
 
 from thumbnails_api.answers import write_json
+from thumbnails_api.catalogue import Catalogue
 from thumbnails_api.deletion import Deletion
-from thumbnails_api.job_cache import JobCache
 from thumbnails_api.job_json import job_document
 from thumbnails_api.options import check_names, parse_query
 from thumbnails_api.pages import decode_cursor, encode_cursor, parse_batch, parse_limit, parse_statuses
@@ -22,7 +22,7 @@ _PARAMETERS: Final = ("status", "batch", "limit", "cursor")
 class Jobs:
     """`GET /jobs`."""
 
-    jobs: JobCache
+    jobs: Catalogue
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """An array, newest first; 404 only when the caller has no job at all."""
@@ -53,7 +53,7 @@ class Jobs:
 class Job:
     """`GET` and `DELETE /jobs/{id}`."""
 
-    jobs: JobCache
+    jobs: Catalogue
     deletion: Deletion
     waiting: Waiting
 

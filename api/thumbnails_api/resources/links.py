@@ -8,7 +8,7 @@ from typing import Any, Final
 import falcon
 
 from thumbnails_api.answers import write_json
-from thumbnails_api.job_cache import JobCache
+from thumbnails_api.catalogue import Catalogue
 from thumbnails_api.links import LinkSigner
 from thumbnails_api.options import check_names, parse_query
 from thumbnails_contract.errors import InvalidOption, JobNotFound, NotFound
@@ -24,7 +24,7 @@ class JobLinks:
     They can be given out before the thumbnails are there: until then they are 404, which nobody keeps.
     """
 
-    jobs: JobCache
+    jobs: Catalogue
     signer: LinkSigner
     default_seconds: int
     max_seconds: int

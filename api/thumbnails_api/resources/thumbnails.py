@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 import falcon
 from falcon import mediatypes
 
-from thumbnails_api.job_cache import JobCache
+from thumbnails_api.catalogue import Catalogue
 from thumbnails_api.redirects import Redirects
 from thumbnails_api.serving import StoredFile, serve_file
 from thumbnails_api.thumbnail_cache import ThumbnailCache
@@ -27,7 +27,7 @@ _MAX_AGE_SECONDS = 31_536_000
 class Thumbnail:
     """`GET /thumbnails/{id}`, and `/thumbnails/{id}/{output}`, with `?format=` to pick one of several."""
 
-    jobs: JobCache
+    jobs: Catalogue
     objects: ObjectStore
     cache: ThumbnailCache
     redirects: Redirects | None

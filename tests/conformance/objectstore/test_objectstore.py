@@ -185,6 +185,40 @@ def test_a_folder_is_listed_by_key(object_store: S3ObjectStore, prefix: str) -> 
     assert [facts.key for facts in object_store.list(prefix)] == sorted(keys)
 
 
+def test_a_listing_may_begin_after_a_key_and_end_early(object_store: S3ObjectStore, prefix: str) -> None:
+    keys = [f"{prefix}{number:04}~{'x' * 240}/{number}" for number in range(30)]
+    keys += [f"{prefix}{number:04}~" for number in range(30, 60)]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda key: put(object_store, key, b""), keys))
+
+    def listed(after: str | None, limit: int | None) -> list[str]:
+        return [facts.key for facts in object_store.list(prefix, after=after, limit=limit)]
+
+    assert listed(None, None) == keys
+    assert listed(None, 7) == keys[:7]
+    assert listed(keys[10], None) == keys[11:]
+    assert listed(keys[44], 3) == keys[45:48]
+    assert listed(f"{prefix}0012", 2) == keys[12:14]  # there need be no such key
+    assert listed(keys[-1], 5) == []
+    assert listed(None, 0) == []
+
+
+def test_more_than_a_page_may_be_asked_for(object_store: S3ObjectStore, prefix: str) -> None:
+    keys = [f"{prefix}{number:05}" for number in range(1_205)]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda key: put(object_store, key, b""), keys))
+    assert [facts.key for facts in object_store.list(prefix, limit=1_105)] == keys[:1_105]
+    assert [facts.key for facts in object_store.list(prefix, after=keys[99])] == keys[100:]
+
+
+def test_folders(object_store: S3ObjectStore, prefix: str) -> None:
+    for name in ("a/1", "a/2", "a-b/1", "a.b/deep/1", "file"):
+        put(object_store, prefix + name, b"x")
+    assert sorted(object_store.folders(prefix)) == [f"{prefix}a-b/", f"{prefix}a.b/", f"{prefix}a/"]
+    assert list(object_store.folders(f"{prefix}a.b/")) == [f"{prefix}a.b/deep/"]
+    assert list(object_store.folders(f"{prefix}nothing/")) == []
+
+
 def test_many_at_once(object_store: S3ObjectStore, prefix: str) -> None:
     contents = {f"{prefix}{number}": os.urandom(50_000 + number) for number in range(60)}
 

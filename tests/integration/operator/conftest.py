@@ -4,22 +4,23 @@ import asyncio
 import contextlib
 import copy
 import inspect
+import io
 import json
 import random
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, BinaryIO
 
 import aiohttp
 import pytest
 
 from thumbnails_common.jobstore import Conflict, Document, JobPage, ObjectMissing, WatchEvent
-from thumbnails_common.objectstore import NoSuchObject, ObjectFacts
+from thumbnails_common.objectstore import NoSuchObject, ObjectExists, ObjectFacts
 from thumbnails_contract.errors import JobStoreUnavailable, ObjectStoreUnavailable, QuotaExceeded
 from thumbnails_contract.job import JobKey, ThumbnailJob, new_manifest
 from thumbnails_contract.keys import RENDERER_VERSION, source_key
@@ -60,6 +61,7 @@ class MemoryJobStore:
         self.listener: Callable[[str, Document], None] | None = None
         self.status_writes: list[tuple[str, dict[str, Any]]] = []
         self.unavailable = False
+        self.deletions_fail = False
         self.conflicts_to_inject = 0
         self._lock = threading.RLock()
 
@@ -126,6 +128,10 @@ class MemoryJobStore:
             document = self._find(namespace, name)
             if uid is not None and document["metadata"]["uid"] != uid:
                 raise Conflict
+            if resource_version not in {None, document["metadata"]["resourceVersion"]}:
+                raise Conflict
+            if self.deletions_fail:
+                raise JobStoreUnavailable
             del self.documents[namespace, name]
             self.version += 1
             document = copy.deepcopy(document)
@@ -167,10 +173,13 @@ class MemoryJobStore:
 
 
 class MemoryObjectStore:
-    """What an operator asks of an object store: HEADs and signatures."""
+    """What an operator's core asks of an object store: HEADs, signatures, and history."""
 
     def __init__(self) -> None:
         self.objects: dict[str, ObjectFacts] = {}
+        self.contents: dict[str, bytes] = {}
+        self.puts: list[str] = []
+        self.on_put: Callable[[str], None] = lambda _key: None
         self.heads: list[str] = []
         self.unavailable = False
         self.signing_fails = False
@@ -183,6 +192,36 @@ class MemoryObjectStore:
             return self.objects[key]
         except KeyError:
             raise NoSuchObject from None
+
+    def put(
+        self,
+        key: str,
+        data: BinaryIO,
+        length: int,
+        *,
+        content_type: str = "application/octet-stream",
+        metadata: Mapping[str, str] | None = None,
+        only_if_absent: bool = False,
+    ) -> str:
+        if self.unavailable:
+            raise ObjectStoreUnavailable
+        self.on_put(key)
+        if only_if_absent and key in self.objects:
+            raise ObjectExists
+        self.puts.append(key)
+        self.contents[key] = data.read(length)
+        self.objects[key] = ObjectFacts(key, "etag", length, datetime.now(UTC), content_type, metadata or {})
+        return "etag"
+
+    def get(self, key: str, *, offset: int = 0, length: int | None = None) -> Any:
+        if key not in self.contents:
+            raise NoSuchObject
+        return io.BytesIO(self.contents[key])
+
+    def delete(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            self.objects.pop(key, None)
+            self.contents.pop(key, None)
 
     def presign_get(self, key: str, *, expires_seconds: int) -> str:
         if self.signing_fails:
@@ -510,6 +549,12 @@ class World:
         return {
             name: document["status"].get("phase", "") for (_, name), document in self.store.documents.items()
         }
+
+    def touch(self, name: str) -> None:
+        """Change a job in a way that means nothing."""
+        document = copy.deepcopy(self.store.documents[NAMESPACE, name])
+        document["metadata"].setdefault("annotations", {})["touched"] = str(self.store.version)
+        self.store._store("MODIFIED", document)
 
     def started_reason(self, name: str) -> str | None:
         condition = self.job(name).status.condition("Started")

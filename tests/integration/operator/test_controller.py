@@ -600,7 +600,9 @@ async def test_a_missed_deletion_is_seen_by_a_relist(operator: Any) -> None:
     async with operator() as world:
         world.behaviour = world.never
         gone = []
-        world.controller.on_job_deleted(lambda job: gone.append(job.key.name))
+        world.controller.on_job_gone(
+            deleted=lambda job: gone.append(job.key.name), kept=lambda job: gone.append("kept")
+        )
         world.upload("one")
         await world.until(lambda: world.phases()["one"] == "Running")
         worker = world.executor.live()[0]

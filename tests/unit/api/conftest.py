@@ -16,10 +16,12 @@ import pytest
 from falcon import testing
 from PIL import Image
 
+from thumbnails_api.accounts import Access, Caller
 from thumbnails_api.app import create_app
 from thumbnails_api.job_cache import JobCache
 from thumbnails_api.links import NO_LINKS, LinkSigner
 from thumbnails_api.settings import ApiSettings
+from thumbnails_common.history import History
 from thumbnails_common.jobstore import (
     AlreadyExists,
     Conflict,
@@ -262,9 +264,16 @@ class MemoryObjectStore:
         self.bodies.append(body)
         return body
 
-    def list(self, prefix: str) -> Iterator[ObjectFacts]:
+    def list(
+        self, prefix: str, *, after: str | None = None, limit: int | None = None
+    ) -> Iterator[ObjectFacts]:
         self._enter("list")
-        return (facts for key, (facts, _) in sorted(self.objects.items()) if key.startswith(prefix))
+        found = (facts for key, (facts, _) in sorted(self.objects.items()) if key.startswith(prefix))
+        return itertools.islice((facts for facts in found if facts.key > (after or "")), limit)
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        found = (key[len(prefix) :].partition("/") for key in self.objects if key.startswith(prefix))
+        return iter(sorted({f"{prefix}{name}/" for name, slash, _ in found if slash}))
 
     def delete(self, keys: Iterable[str]) -> None:
         self._enter("delete")
@@ -342,6 +351,15 @@ class Service:
             Status(conditions=(condition,), error=ErrorFacts(reason, message), completion_time=NOW),
         )
 
+    def archive(self, job_id: str, *, namespace: str = "thumbnails") -> ThumbnailJob:
+        """Do what the operator does when a job's time has come; the cache learns of it."""
+        job = ThumbnailJob.parse(self.store.get(namespace, job_id))
+        History(self.objects).put(job, with_original=True)
+        self.store.delete(namespace, job_id, uid=job.uid)
+        self.jobs.remove(job)
+        self.objects.calls.clear()
+        return job
+
     def set_status(self, document: Document, status: Status) -> ThumbnailJob:
         metadata = document["metadata"]
         changed = self.store.patch_status(
@@ -392,6 +410,25 @@ def picture() -> Callable[..., bytes]:
 @pytest.fixture
 def jpeg() -> bytes:
     return encode("JPEG")
+
+
+class ByHeader:
+    """An Authenticator for tests: the Authorization header is the account."""
+
+    requires_login = True
+
+    def authenticate(self, authorization: Any) -> Any:
+        return Access(Caller("thumbnails", authorization or "default"))
+
+    glance = authenticate
+
+    def check(self) -> None:
+        pass
+
+
+@pytest.fixture
+def by_header() -> ByHeader:
+    return ByHeader()
 
 
 @pytest.fixture

@@ -8,28 +8,15 @@ from typing import Any
 
 import pytest
 
-from thumbnails_api.accounts import Access, Caller
+from thumbnails_api.accounts import Caller
 from thumbnails_api.deletion import Deletion
+from thumbnails_common.history import History
 from thumbnails_common.jobstore import ObjectMissing
 from thumbnails_common.objectstore import NoSuchObject
 from thumbnails_common.tombstone import Tombstone
 from thumbnails_contract.errors import JobStoreUnavailable, ObjectStoreUnavailable
 
 NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
-
-
-class ByHeader:
-    """An Authenticator for tests: the Authorization header is the account."""
-
-    requires_login = True
-
-    def authenticate(self, authorization: Any) -> Any:
-        return Access(Caller("thumbnails", authorization or "default"))
-
-    glance = authenticate
-
-    def check(self) -> None:
-        pass
 
 
 def ids(result: Any) -> Any:
@@ -218,8 +205,10 @@ def test_a_store_that_is_away_is_503_for_jobs_that_are_not_known(
     problem(service.get("/jobs/unknown"), 503, "JobStoreUnavailable")
 
 
-def test_nobody_sees_the_jobs_of_another_account(make_service: Any, problem: Any, jpeg: bytes) -> None:
-    service = make_service(authenticator=ByHeader())
+def test_nobody_sees_the_jobs_of_another_account(
+    make_service: Any, by_header: Any, problem: Any, jpeg: bytes
+) -> None:
+    service = make_service(authenticator=by_header)
     alice, bob = {"Authorization": "alice"}, {"Authorization": "bob"}
     headers = alice | {"Content-Type": "image/jpeg"}
     job_id = service.request("POST", "/images", body=jpeg, headers=headers).json["id"]
@@ -245,7 +234,10 @@ def test_deleting_writes_a_tombstone_first(service: Any, problem: Any, jpeg: byt
     _, content = service.objects.objects[f"tombstones/thumbnails/{job_id}"]
     tombstone = Tombstone.parse(content)
     assert (tombstone.name, tombstone.uid) == (job_id, uid)
-    assert tombstone.keys == (source, output.object_key)
+    assert tombstone.keys[:2] == (source, output.object_key)
+    # What it would have in history, if it becomes that at this very moment.
+    assert tombstone.keys[2] == f"history/thumbnails/default/jobs/{job_id}"
+    assert all(key.startswith("history/thumbnails/default/") for key in tombstone.keys[2:])
     assert service.store.documents == {}
     problem(service.get(f"/jobs/{job_id}"), 404, "JobNotFound")
     problem(service.request("DELETE", f"/jobs/{job_id}"), 404, "JobNotFound")
@@ -266,6 +258,7 @@ def test_a_deletion_that_is_waited_for_says_when_nothing_is_left(
         service.store,
         service.objects,
         service.jobs,
+        History(service.objects),
         lambda: NOW,
         sleep=lambda _seconds: service.objects.delete(next(meanwhile)),  # what the operator does
     )

@@ -2,20 +2,22 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
-from thumbnails_common.objectstore import NoSuchObject, ObjectFacts
+from thumbnails_common.history import History
+from thumbnails_common.objectstore import NoSuchObject, ObjectExists, ObjectFacts
 from thumbnails_common.tombstone import MAX_BYTES, Tombstone
 from thumbnails_contract.errors import ObjectStoreUnavailable
+from thumbnails_contract.history import HistoryKeys
 from thumbnails_contract.job import JobKey, ThumbnailJob
 from thumbnails_contract.keys import idempotency_key, recipes, source_key, thumbnail_key, tombstone_key
-from thumbnails_contract.spec import Spec
+from thumbnails_contract.spec import Batch, Spec
 from thumbnails_contract.status import Condition, ConditionType, OutputFacts, Reason, Status
 from thumbnails_operator.janitor import BATCH_OBJECTS, Janitor
 from thumbnails_operator.settings import OperatorSettings
@@ -36,6 +38,7 @@ class Bucket:
     objects: dict[str, tuple[datetime, bytes]] = field(default_factory=dict)
     log: list[tuple[str, Any]] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)  # raised by the next deletes
+    now: datetime = NOW
     on_listed: Callable[[str], None] = lambda _key: None
     on_delete: Callable[[list[str]], None] = lambda _keys: None
 
@@ -47,12 +50,24 @@ class Bucket:
         for key in keys:
             self.objects[key] = (modified, data)
 
-    def list(self, prefix: str) -> Iterator[ObjectFacts]:
-        for key in sorted(key for key in self.objects if key.startswith(prefix)):
+    def list(
+        self, prefix: str, *, after: str | None = None, limit: int | None = None
+    ) -> Iterator[ObjectFacts]:
+        found = sorted(key for key in self.objects if key.startswith(prefix) and key > (after or ""))
+        for key in found[:limit]:
             if key in self.objects:
                 self.log.append(("list", key))
                 yield ObjectFacts(key, "etag", len(self.objects[key][1]), self.objects[key][0])
                 self.on_listed(key)
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        found = (key[len(prefix) :].partition("/") for key in self.objects if key.startswith(prefix))
+        return iter(sorted({f"{prefix}{name}/" for name, slash, _ in found if slash}))
+
+    def put(self, key: str, data: BinaryIO, length: int, *, only_if_absent: bool = False, **_: Any) -> None:
+        if only_if_absent and key in self.objects:
+            raise ObjectExists
+        self.add(key, data=data.read(length), modified=self.now)
 
     def get(self, key: str) -> Body:
         if key not in self.objects:
@@ -79,10 +94,18 @@ class World:
     settings: OperatorSettings = field(default_factory=OperatorSettings)
     namespaces: list[str] | None = None
     before_blocking: Callable[[Any], None] = lambda _function: None
+    after_blocking: Callable[[], object] = lambda: None
+
+    @property
+    def history(self) -> History:
+        objects: Any = self.bucket
+        return History(objects)
 
     async def run_blocking(self, function: Callable[..., Any], *args: Any) -> Any:
         self.before_blocking(function)
-        return await asyncio.to_thread(function, *args)
+        answer = await asyncio.to_thread(function, *args)
+        self.after_blocking()
+        return answer
 
     def janitor(self) -> Janitor:
         objects: Any = self.bucket
@@ -101,9 +124,16 @@ class World:
 
 
 def make_job(
-    name: str, *, ended: datetime | None = None, sha: str = SHA, namespace: str = "team-a"
+    name: str,
+    *,
+    ended: datetime | None = None,
+    sha: str = SHA,
+    namespace: str = "team-a",
+    batch: str | None = None,
 ) -> ThumbnailJob:
-    spec = Spec(object_key=source_key(namespace, "default", sha, name))
+    spec = Spec(
+        object_key=source_key(namespace, "default", sha, name), batch=Batch(batch, 0, 1) if batch else None
+    )
     status = Status()
     if ended is not None:
         ((_, _, recipe),) = recipes(spec)
@@ -125,11 +155,11 @@ def thumbnail_of(job: ThumbnailJob) -> str:
     return thumbnail_key(job.key.namespace, "default", source_of(job).split("/")[3], recipe)
 
 
-def bury(world: World, job: ThumbnailJob, *, modified: datetime = LONG_AGO) -> str:
+def bury(world: World, job: ThumbnailJob, *, more: Sequence[str] = (), modified: datetime = LONG_AGO) -> str:
     """Put a job's tombstone into the bucket; its key."""
     key = tombstone_key(job.key.namespace, job.key.name)
     tombstone = Tombstone(
-        job.key.namespace, job.key.name, job.uid, (source_of(job), thumbnail_of(job)), LONG_AGO
+        job.key.namespace, job.key.name, job.uid, (source_of(job), thumbnail_of(job), *more), LONG_AGO
     )
     world.bucket.add(key, data=tombstone.to_bytes(), modified=modified)
     return key
@@ -496,5 +526,188 @@ def test_sweeps_are_repeated(world: World) -> None:
             for name in ("one", "two"):
                 add_objects(world, make_job(name), modified=LONG_AGO)
                 await until(lambda: not world.bucket.objects)
+
+    run(scenario())
+
+
+# ---- history --------------------------------------------------------------------------------
+
+DAY = timedelta(days=1)
+
+
+def archive(world: World, job: ThumbnailJob, *, with_original: bool = False) -> None:
+    """Make a job history that was one of the known jobs, or never seen."""
+    world.history.put(job, with_original=with_original)
+    if job in world.jobs:
+        world.jobs.remove(job)
+
+
+def left_of_history(world: World) -> list[str]:
+    return [key for key in world.bucket.objects if key.startswith("history/")]
+
+
+def test_thumbnails_that_history_refers_to_stay_and_others_go(world: World) -> None:
+    old, gone = make_job("old", ended=LONG_AGO), make_job("gone", ended=LONG_AGO, sha="b" * 64)
+    for job in (old, gone):
+        add_objects(world, job, modified=LONG_AGO)
+    archive(world, old)
+    assert world.sweep() == 3
+    assert thumbnail_of(old) in world.bucket.objects
+    assert not {source_of(old), source_of(gone), thumbnail_of(gone)} & set(world.bucket.objects)
+
+
+def test_many_thumbnails_are_compared_with_history_in_parts(world: World) -> None:
+    jobs = [make_job(f"job-{number}", ended=LONG_AGO, sha=f"{number:064x}") for number in range(1_300)]
+    for job in jobs:
+        world.bucket.add(thumbnail_of(job))
+    for job in jobs[::3]:
+        archive(world, job)
+    assert world.sweep() == len(jobs) - len(jobs[::3])
+    assert {key for key in world.bucket.objects if key.startswith("thumbnails/")} == {
+        thumbnail_of(job) for job in jobs[::3]
+    }
+
+
+def test_the_history_of_another_account_or_namespace_keeps_nothing(world: World) -> None:
+    elsewhere = make_job("old", ended=LONG_AGO, namespace="team-b")
+    archive(world, elsewhere)
+    mine = make_job("old", ended=LONG_AGO)
+    world.bucket.add(thumbnail_of(mine), thumbnail_of(elsewhere))
+    assert world.sweep() == 1
+    assert thumbnail_of(elsewhere) in world.bucket.objects
+
+
+def test_originals_stay_for_their_time_also_when_their_job_is_history(world: World) -> None:
+    recent = make_job("recent", ended=NOW - DAY + timedelta(minutes=1))
+    past = make_job("past", ended=NOW - DAY - timedelta(minutes=1), sha="b" * 64)
+    for job in (recent, past):
+        add_objects(world, job, modified=LONG_AGO)
+        archive(world, job, with_original=True)
+    assert world.sweep() == 2  # an original, and what said that it stays
+    assert source_of(recent) in world.bucket.objects
+    assert source_of(past) not in world.bucket.objects
+    assert len([key for key in left_of_history(world) if "/originals/" in key]) == 1
+
+
+def test_history_ends_with_its_thumbnails_after_the_days_that_they_are_kept(world: World) -> None:
+    world.settings = OperatorSettings(thumbnails_keep_days=30)
+    old = make_job("old", ended=NOW - timedelta(days=31), batch="b")
+    young = make_job("young", ended=NOW - timedelta(days=29), sha="b" * 64)
+    for job in (old, young):
+        add_objects(world, job, modified=LONG_AGO)
+        archive(world, job)
+    world.sweep()
+    assert set(left_of_history(world)) == set(HistoryKeys.of(young).all()) - {HistoryKeys.of(young).original}
+    assert {key for key in world.bucket.objects if key.startswith("thumbnails/")} == {thumbnail_of(young)}
+
+
+def test_history_stays_for_ever_when_no_days_are_set(world: World) -> None:
+    old = make_job("old", ended=LONG_AGO)
+    world.bucket.add(thumbnail_of(old))
+    archive(world, old)
+    assert world.sweep() == 0
+
+
+def test_a_place_that_leads_nowhere_goes_unless_its_job_is_becoming_history(world: World) -> None:
+    world.settings = OperatorSettings(thumbnails_keep_days=30)
+    dangling, moving, fresh = (make_job(name, ended=LONG_AGO) for name in ("dangling", "moving", "fresh"))
+    world.jobs = [moving]
+    for job in (dangling, moving):
+        world.bucket.add(HistoryKeys.of(job).time)
+    world.bucket.add(HistoryKeys.of(fresh).time, modified=NOW)
+    world.sweep()
+    assert set(left_of_history(world)) == {HistoryKeys.of(job).time for job in (moving, fresh)}
+
+
+def test_history_of_a_namespace_that_is_not_ours_is_left_alone(world: World) -> None:
+    world.settings = OperatorSettings(thumbnails_keep_days=30)
+    world.namespaces = ["team-b"]
+    job = make_job("old", ended=LONG_AGO)
+    archive(world, job, with_original=True)
+    before = left_of_history(world)
+    assert world.sweep() == 0
+    assert left_of_history(world) == before
+
+
+def test_a_tombstone_of_history_takes_all_with_it(world: World) -> None:
+    job = make_job("old", ended=LONG_AGO, batch="b")
+    other = make_job("other", ended=LONG_AGO, batch="b")  # of the same picture
+    add_objects(world, job)
+    for each in (job, other):
+        archive(world, each, with_original=True)
+    entry = HistoryKeys.of(job).all()
+    bury(world, job, more=entry)
+    world.history.hide(job)
+    world.sweep()
+    assert not {*entry, source_of(job)} & set(world.bucket.objects)
+    assert not any(key.startswith("tombstones/") for key in world.bucket.objects)
+    assert thumbnail_of(job) in world.bucket.objects
+    bury(world, other, more=HistoryKeys.of(other).all())
+    world.sweep()
+    assert thumbnail_of(job) not in world.bucket.objects
+    assert left_of_history(world) == []
+
+
+def test_a_tombstone_leaves_the_history_of_a_later_job_of_that_name(world: World) -> None:
+    old, new = make_job("one", ended=LONG_AGO), replace(make_job("one", ended=NOW), uid="uid-new")
+    archive(world, new)
+    bury(world, old, more=HistoryKeys.of(old).all())
+    world.sweep()
+    assert world.history.get("team-a", "default", "one") == new
+
+
+def test_a_tombstone_may_not_speak_of_the_history_of_another_namespace(world: World) -> None:
+    other = make_job("other", ended=LONG_AGO, namespace="team-b")
+    archive(world, other)
+    before = left_of_history(world)
+    bury(world, make_job("gone"), more=before)
+    world.sweep()
+    assert left_of_history(world) == before
+
+
+def test_what_a_deleted_job_leaves_stays_when_history_refers_to_it(world: World) -> None:
+    old, deleted = make_job("old", ended=LONG_AGO), make_job("deleted", ended=NOW)
+    archive(world, old)
+    add_objects(world, deleted)
+
+    async def scenario() -> None:
+        async with running(world) as janitor:
+            janitor.job_deleted(deleted)
+            await until(lambda: source_of(deleted) not in world.bucket.objects)
+
+    run(scenario())
+    assert thumbnail_of(deleted) in world.bucket.objects
+
+
+def test_a_job_that_comes_and_becomes_history_during_a_sweep_keeps_its_thumbnail(world: World) -> None:
+    job = make_job("quick", ended=NOW)
+    world.bucket.add(thumbnail_of(job))
+    janitor = world.janitor()
+
+    def come_and_go() -> None:
+        archive(world, job)
+        janitor.job_kept(job)
+
+    def before(function: Any) -> None:
+        if function.__name__ == "held_thumbnails":  # whose answer does not know of it
+            world.after_blocking = come_and_go
+
+    world.before_blocking = before
+    asyncio.run(janitor.sweep())
+    assert left_of_history(world)
+    assert thumbnail_of(job) in world.bucket.objects
+
+
+def test_the_deletion_of_a_job_of_history_does_not_wait_for_the_next_sweep(world: World) -> None:
+    world.settings = OperatorSettings(sweep_interval_seconds=1_000_000, tombstone_seconds=0.05)
+    job = make_job("old", ended=LONG_AGO)
+
+    async def scenario() -> None:
+        async with running(world):
+            await asyncio.sleep(0.2)  # the first sweep has been
+            world.bucket.add(thumbnail_of(job), modified=NOW)
+            world.history.put(job, with_original=False)
+            bury(world, job, more=HistoryKeys.of(job).all(), modified=NOW)
+            await until(lambda: not world.bucket.objects)
 
     run(scenario())
