@@ -21,8 +21,9 @@ from thumbnails_contract.errors import (
 )
 from thumbnails_contract.job import JobKey, ThumbnailJob, new_manifest
 from thumbnails_contract.keys import source_key
-from thumbnails_contract.names import FILE_NAME_ANNOTATION, TRACEPARENT_ANNOTATION
+from thumbnails_contract.names import FILE_NAME_ANNOTATION
 from thumbnails_contract.spec import Batch, Priority, Spec
+from thumbnails_contract.tracing import TraceContext
 
 from .accounts import Caller
 from .erasures import Erasures
@@ -58,7 +59,7 @@ class Intake:
         batch: Batch | None,
         name: str | None = None,
         *,
-        traceparent: str | None = None,
+        trace: TraceContext | None = None,
     ) -> ThumbnailJob:
         """Store picture and job. Raises Unavailable, QuotaExceeded, InvalidOption, AccountBeingErased.
 
@@ -76,7 +77,7 @@ class Intake:
             priority=options.priority or (Priority.BULK if batch else Priority.INTERACTIVE),
             ttl_seconds_after_finished=options.ttl_seconds_after_finished,
         )
-        annotations = {FILE_NAME_ANNOTATION: picture.file_name, TRACEPARENT_ANNOTATION: traceparent}
+        annotations = {FILE_NAME_ANNOTATION: picture.file_name, **(trace.annotations if trace else {})}
         manifest = new_manifest(key, spec, {name: text for name, text in annotations.items() if text})
         self.objects.put(object_key, picture.data, picture.bytes, content_type=content_type(picture.format))
         try:

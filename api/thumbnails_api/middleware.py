@@ -1,17 +1,21 @@
 """What happens to every request: an id, a line in the log, safe headers, the origin check, the caller."""
 
 import logging
+import os
 import re
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qsl
 
 import falcon
 
+from thumbnails_contract import logs
 from thumbnails_contract.errors import Unauthorized
+from thumbnails_contract.tracing import TraceContext
 
 from .accounts import Access, Authenticator
 from .addresses import Network, client_address
@@ -28,22 +32,28 @@ PROBE_PATHS: Final = frozenset({"/healthz", "/readyz"})
 # Pages are the same for everybody: they ask for a key by themselves.
 _PAGE_PATHS: Final = re.compile(r"/|/assets/.*|/docs(?:/.*)?|/openapi\.json")
 _SIGNED: Final = re.compile(rf"(?:^|&){SIGNATURE}=")
+_RANDOM_BYTES: Final = 24
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
 class RequestLog:
     """Gives each request an id (X-Request-Id is accepted), and writes it to the log with its outcome.
 
-    The query is left out: a webhookUrl may hold a secret.
+    So has each a trace, of its own when it brings none: `req.context.trace`. All that is logged meanwhile
+    names both. The query is left out: a webhookUrl may hold a secret.
     """
 
-    def __init__(self, metrics: ApiMetrics) -> None:
+    def __init__(self, metrics: ApiMetrics, random: Callable[[int], bytes] = os.urandom) -> None:
         self._metrics = metrics
+        self._random = random
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Begin."""
         given = req.get_header("X-Request-Id") or ""
         req.context.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        trace = TraceContext.parse(req.get_header("traceparent"), req.get_header("tracestate"))
+        req.context.trace = trace or TraceContext.begin(self._random(_RANDOM_BYTES))
+        req.context.bound = logs.bind(requestId=req.context.request_id, traceId=req.context.trace.trace_id)
         req.context.began = time.perf_counter()
         self._metrics.began()
         resp.set_header("X-Request-Id", req.context.request_id)
@@ -61,16 +71,9 @@ class RequestLog:
         reason = getattr(resp.context, "problem", None)
         if reason is not None:
             self._metrics.refused(reason)
-        if req.path in PROBE_PATHS and resp.status_code == falcon.http_status_to_code(falcon.HTTP_200):
-            return
-        log.info(
-            "%s %s %d %.1fms %s",
-            req.method,
-            req.path,
-            resp.status_code,
-            seconds * 1000,
-            req.context.request_id,
-        )
+        if req.path not in PROBE_PATHS or resp.status_code != HTTPStatus.OK:
+            log.info("%s %s %d %.1fms", req.method, req.path, resp.status_code, seconds * 1000)
+        logs.unbind(req.context.bound)
 
 
 class OriginGuard:

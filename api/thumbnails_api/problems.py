@@ -94,14 +94,7 @@ def handle_thumbnails_error(
         handle_unexpected(req, resp, error, _params)
         return
     if error.status >= _FIRST_SERVER_ERROR:
-        log.warning(
-            "%s %s: %s: %s (request %s)",
-            req.method,
-            req.path,
-            error.reason,
-            error.message,
-            req.context.request_id,
-        )
+        log.warning("%s %s: %s: %s", req.method, req.path, error.reason, error.message)
     write_problem(resp, error)
 
 
@@ -125,11 +118,5 @@ def handle_unexpected(
     req: falcon.Request, resp: falcon.Response, error: BaseException, _params: dict[str, Any]
 ) -> None:
     """For all else: the log gets the traceback, the client a 500 and the id to ask for."""
-    log.error(
-        "%s %s failed unexpectedly (request %s)",
-        req.method,
-        req.path,
-        req.context.request_id,
-        exc_info=error,
-    )
+    log.error("%s %s failed unexpectedly", req.method, req.path, exc_info=error)
     write_problem(resp, ThumbnailsError())

@@ -8,9 +8,12 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Final, Self, TextIO
 
 from .environment import Environment
@@ -34,6 +37,8 @@ _SECRETS: Final = re.compile(
 )
 
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+_bound: ContextVar[Mapping[str, object]] = ContextVar("bound", default=MappingProxyType({}))
 
 # The attributes that every record has; what a call gave as `extra` are all others.
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -119,5 +124,26 @@ def configure(settings: LogSettings, component: str, *, stream: TextIO | None = 
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[settings.level]))
 
 
+@contextmanager
+def bound(**values: object) -> Iterator[None]:
+    """Have every record of this thread, or task, say these as well, until the end of the block."""
+    token = bind(**values)
+    try:
+        yield
+    finally:
+        unbind(token)
+
+
+def bind(**values: object) -> Token[Mapping[str, object]]:
+    """The same for those whose begin and end are two functions: `unbind` takes what this gives."""
+    return _bound.set({**_bound.get(), **values})
+
+
+def unbind(token: Token[Mapping[str, object]]) -> None:
+    """As before `bind`."""
+    _bound.reset(token)
+
+
 def _extras(record: logging.LogRecord) -> dict[str, object]:
-    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    own = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    return {**_bound.get(), **own}

@@ -22,7 +22,9 @@ WORKER_LABEL: Final = f"{GROUP}/worker"
 
 # The name that the client gave its file: shown to people, used for nothing else.
 FILE_NAME_ANNOTATION: Final = f"{GROUP}/file-name"
+# Of the request that the job was made for (tracing.py).
 TRACEPARENT_ANNOTATION: Final = f"{GROUP}/traceparent"
+TRACESTATE_ANNOTATION: Final = f"{GROUP}/tracestate"
 
 WEBHOOK_SECRET_TYPE: Final = f"{GROUP}/webhook"
 

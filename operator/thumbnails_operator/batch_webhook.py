@@ -14,6 +14,7 @@ from thumbnails_contract.spec import Batch as BatchPlace
 from thumbnails_contract.spec import BatchWebhooks
 from thumbnails_contract.status import BatchFacts, ConditionType, Status, set_condition
 from thumbnails_contract.timestamps import format_time
+from thumbnails_contract.tracing import TraceContext
 
 from .batches import Batch, Record
 from .webhook import (
@@ -64,6 +65,7 @@ def next_batch_delivery(
         secret_name=job.spec.webhook.secret_name if job.spec.webhook else None,
         attempt=(delivery.attempts if delivery else 0) + 1,
         of_batch=True,
+        trace=TraceContext.of(job.annotations),
     )
 
 

@@ -23,6 +23,7 @@ from typing import Any, Final, TypeVar
 from thumbnails_common.history import History
 from thumbnails_common.jobstore import Document, JobStore
 from thumbnails_common.objectstore import ObjectStore
+from thumbnails_contract import logs
 from thumbnails_contract.errors import JobStoreUnavailable, Unavailable
 from thumbnails_contract.job import JobKey, ThumbnailJob
 from thumbnails_contract.status import ErrorFacts
@@ -326,6 +327,7 @@ class Controller:
     async def _work_loop(self) -> None:
         while True:
             key = await self._queue.get()
+            about = logs.bind(job=str(key))
             try:
                 settled = await self._reconciler.look(key)
             except Unavailable as error:
@@ -340,6 +342,7 @@ class Controller:
                 else:
                     self._queue.retry(key)
             finally:
+                logs.unbind(about)
                 self._queue.done(key)
                 if self._unread:
                     self._unread.discard(key)

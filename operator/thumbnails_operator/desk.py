@@ -13,7 +13,7 @@ from thumbnails_common.objectstore import ObjectStore
 from thumbnails_contract.errors import Unavailable
 from thumbnails_contract.job import JobKey, ThumbnailJob
 from thumbnails_contract.keys import RENDERER_VERSION
-from thumbnails_contract.names import TRACEPARENT_ANNOTATION
+from thumbnails_contract.tracing import TraceContext
 from thumbnails_contract.wire import Item, ItemOutput, Poll, Result, WorkAnswer, WorkRequest
 
 from . import outcome
@@ -214,6 +214,7 @@ class Desk:
 
     def _make_item(self, lease: str, assignment: Assignment) -> Item:
         job, settings = assignment.job, self._settings
+        trace = TraceContext.of(job.annotations)
         return Item(
             lease=lease,
             namespace=job.key.namespace,
@@ -237,7 +238,7 @@ class Desk:
                 for wanted in assignment.outputs
             ),
             limits=settings.limits,
-            traceparent=job.annotations.get(TRACEPARENT_ANNOTATION),
+            traceparent=trace.parent if trace else None,
         )
 
     def _answer(self, worker: WorkerKey, items: tuple[Item, ...]) -> WorkAnswer:

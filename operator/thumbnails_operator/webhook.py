@@ -26,6 +26,7 @@ from thumbnails_contract.status import (
     set_condition,
 )
 from thumbnails_contract.timestamps import format_time
+from thumbnails_contract.tracing import TraceContext
 
 from .outcome import ended_at
 
@@ -68,7 +69,7 @@ class DeliverNow:
     """One attempt that is due. `trusted`: the admin's own URL, whose address is not checked.
 
     `attempt` counts from 1. `secret_name` names the Secret to sign with; None is the account's own.
-    `of_batch`: it tells of the job's batch, not of the job.
+    `of_batch`: it tells of the job's batch, not of the job. `trace` is that of the job's request.
     """
 
     url: str
@@ -78,6 +79,7 @@ class DeliverNow:
     secret_name: str | None
     attempt: int
     of_batch: bool = False
+    trace: TraceContext | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,7 @@ def next_delivery(job: ThumbnailJob, default_url: str | None, now: datetime) -> 
         body=event_body(job),
         secret_name=webhook.secret_name if webhook else None,
         attempt=(facts.attempts if facts else 0) + 1,
+        trace=TraceContext.of(job.annotations),
     )
 
 

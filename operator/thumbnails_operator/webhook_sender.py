@@ -220,7 +220,7 @@ def _host(url: str) -> str | None:
 
 
 def _signed_headers(delivery: DeliverNow, secret: str, now: datetime) -> dict[str, str] | None:
-    """The headers of Standard Webhooks; None for a secret that is none."""
+    """The headers of Standard Webhooks, and of the trace; None for a secret that is none."""
     try:
         signature = Webhook(secret).sign(delivery.message_id, now, delivery.body.decode())
     except (binascii.Error, EmptyWebhookSecretError, ValueError):
@@ -230,6 +230,7 @@ def _signed_headers(delivery: DeliverNow, secret: str, now: datetime) -> dict[st
         "webhook-id": delivery.message_id,
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": signature,
+        **(delivery.trace.headers if delivery.trace else {}),
     }
 
 

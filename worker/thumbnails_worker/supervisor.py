@@ -33,6 +33,7 @@ from thumbnails_contract.errors import (
     error_classes,
 )
 from thumbnails_contract.status import SourceFacts
+from thumbnails_contract.tracing import TraceContext
 from thumbnails_contract.wire import Poll, RenderedOutput, Result, WorkAnswer, WorkRequest
 
 from . import outcome
@@ -584,7 +585,10 @@ def _check_reply(reply: RenderReply, files: int, outputs: int) -> None:
 
 
 def _about(held: Held) -> dict[str, object]:
-    return {"job": f"{held.item.namespace}/{held.item.job_name}", "lease": held.item.lease}
+    item = held.item
+    about: dict[str, object] = {"job": f"{item.namespace}/{item.job_name}", "lease": item.lease}
+    trace = TraceContext.parse(item.traceparent)
+    return about | ({"traceId": trace.trace_id} if trace else {})
 
 
 def _close(files: Iterable[int | None]) -> None:

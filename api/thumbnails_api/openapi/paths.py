@@ -81,8 +81,14 @@ _IDEMPOTENCY_KEY: Final = parameter(
         "examples": ['"019ab3a8-7a54-7c31-9f55-0d1c6a1b2c3e"'],
     },
 )
-_TRACEPARENT: Final = parameter(
-    "traceparent", "header", "The trace that the job belongs to (W3C Trace Context).", _TEXT
+_TRACE: Final = (
+    parameter(
+        "traceparent",
+        "header",
+        "The trace that the job belongs to (W3C Trace Context): its webhook brings it back.",
+        _TEXT,
+    ),
+    parameter("tracestate", "header", "What tracing systems say of that trace.", _TEXT),
 )
 _IF_NONE_MATCH: Final = parameter(
     "If-None-Match", "header", "ETags of copies that the client has: 304 when one is still good.", _TEXT
@@ -211,7 +217,7 @@ class _Writer:
             parameters=[
                 _PREFER,
                 _IDEMPOTENCY_KEY,
-                _TRACEPARENT,
+                *_TRACE,
                 *(
                     parameter(name, "query", schema["description"], schema)
                     for name, schema in options.items()

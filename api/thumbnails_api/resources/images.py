@@ -23,7 +23,6 @@ from thumbnails_api.problems import PROBLEM_TYPE, problem_document
 from thumbnails_api.quotas import UploadQuotas
 from thumbnails_api.serving import StoredFile, serve_file
 from thumbnails_api.spool import Budget
-from thumbnails_api.tracing import parse_traceparent
 from thumbnails_api.uploads import Item, UploadLimits, receive
 from thumbnails_api.waiting import Waiting
 from thumbnails_common.objectstore import NoSuchObject, ObjectStore
@@ -32,6 +31,7 @@ from thumbnails_contract.job import ThumbnailJob
 from thumbnails_contract.keys import check_source_key, parse_source_key
 from thumbnails_contract.names import FILE_NAME_ANNOTATION
 from thumbnails_contract.spec import Batch
+from thumbnails_contract.tracing import TraceContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Images:
                 options,
                 caller,
                 prefer=req.get_header("Prefer"),
-                traceparent=parse_traceparent(req.get_header("traceparent")),
+                trace=req.context.trace,
             )
             if key is None:
                 answer = self._take_in(upload, None)
@@ -104,9 +104,7 @@ class Images:
         assert isinstance(image, Picture)
         with self.quotas.reserve_jobs(upload.caller, 1):
             name = plan.jobs[0] if plan else None
-            job = self.intake.accept(
-                image, upload.options, upload.caller, None, name, traceparent=upload.traceparent
-            )
+            job = self.intake.accept(image, upload.options, upload.caller, None, name, trace=upload.trace)
         (job,), applied = self.waiting.wait([job], upload.prefer)
         headers = {"Location": f"/jobs/{job.key.name}"} | _applied(applied)
         return Answer(HTTPStatus.CREATED, json_body(job_document(job)), headers=headers)
@@ -145,9 +143,7 @@ class Images:
 
     def _accept(self, upload: "_Upload", plan: Plan | None, picture: Picture, batch: Batch) -> ThumbnailJob:
         name = plan.jobs[batch.index] if plan else None
-        return self.intake.accept(
-            picture, upload.options, upload.caller, batch, name, traceparent=upload.traceparent
-        )
+        return self.intake.accept(picture, upload.options, upload.caller, batch, name, trace=upload.trace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +155,7 @@ class _Upload:
     options: Options
     caller: Caller
     prefer: str | None
-    traceparent: str | None
+    trace: TraceContext
 
     @property
     def promising(self) -> int:

@@ -10,7 +10,7 @@ import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
@@ -20,6 +20,7 @@ import pytest
 from aiohttp import web
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from thumbnails_contract.tracing import TraceContext
 from thumbnails_operator.settings import OperatorSettings
 from thumbnails_operator.webhook import NO_SECRET, DeliverNow, DeliveryResult
 from thumbnails_operator.webhook_sender import WebhookSender
@@ -120,6 +121,20 @@ def test_a_receiver_can_verify_it_with_the_standards_own_library() -> None:
                 Webhook(OTHER_SECRET).verify(body, headers)
             with pytest.raises(WebhookVerificationError):
                 Webhook(SECRET).verify(body.replace(b"completed", b"failed"), headers)
+
+    run(scenario())
+
+
+def test_it_belongs_to_the_trace_of_the_request_that_made_the_job() -> None:
+    async def scenario() -> None:
+        async with receiving() as receiver, sending(webhook_allow=LOOPBACK) as sender:
+            trace = TraceContext.begin(b"0123456789abcdef01234567")
+            traced = replace(delivery(receiver.url), trace=replace(trace, state="a=1"))
+            await sender.send(traced, SECRET, datetime.now(UTC))
+            await sender.send(delivery(receiver.url), SECRET, datetime.now(UTC))
+            (first, _, _), (second, _, _) = receiver.requests
+            assert (first["traceparent"], first["tracestate"]) == (trace.parent, "a=1")
+            assert "traceparent" not in second
 
     run(scenario())
 

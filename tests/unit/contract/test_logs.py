@@ -49,6 +49,21 @@ def test_json_has_one_object_a_line() -> None:
     assert second["message"] == "second"
 
 
+def test_what_is_bound_is_said_by_all_records_until_it_is_unbound() -> None:
+    log, stream = logged("json")
+    with logs.bound(job="a", requestId="r"):
+        log.info("one")
+        with logs.bound(job="b"):
+            log.info("two", extra={"requestId": "own"})
+    log.info("three")
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [(line.get("job"), line.get("requestId")) for line in lines] == [
+        ("a", "r"),
+        ("b", "own"),
+        (None, None),
+    ]
+
+
 def test_text_is_short() -> None:
     log, stream = logged("text")
     log.info("ready", extra={"port": 3000})
