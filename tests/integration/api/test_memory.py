@@ -1,4 +1,7 @@
-"""Uploads are never whole in memory: many large ones at once, in a process that is measured."""
+"""Uploads are never whole in memory: many large ones at once, in a process that is measured.
+
+`THUMBNAILS_TEST_UPLOADS` says how many; they need 100 MiB of disk each.
+"""
 
 import http.client
 import os
@@ -12,7 +15,7 @@ from pathlib import Path
 import pytest
 
 MEBIBYTE = 1 << 20
-UPLOADS = 12
+UPLOADS = int(os.environ.get("THUMBNAILS_TEST_UPLOADS", "12"))
 UPLOAD_BYTES = 100 * MEBIBYTE
 GIF = b"GIF89a\x0a\x00\x0a\x00\x00\x00\x00"
 FORM_HEAD = b'--delimiter\r\nContent-Disposition: form-data; name="image"; filename="a.gif"\r\n\r\n'
@@ -47,7 +50,7 @@ def post(port: int, content_type: str, head: bytes, size: int, end: bytes) -> in
         yield end
 
     length = len(head) + len(GIF) + size // MEBIBYTE * MEBIBYTE + len(end)
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=110)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
     headers = {"Content-Type": content_type, "Content-Length": str(length)}
     connection.request("POST", "/images", body=body(), headers=headers)
     response = connection.getresponse()
@@ -57,6 +60,7 @@ def post(port: int, content_type: str, head: bytes, size: int, end: bytes) -> in
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("content_type", "head", "end"),
     [("image/gif", b"", b""), ("multipart/form-data; boundary=delimiter", FORM_HEAD, FORM_END)],
