@@ -1,7 +1,9 @@
 """Decides who leads, by one Lease: the algorithm of client-go's leaderelection, as values and a clock.
 
 Whether a holder still lives is judged by the time that we see its record unchanged on our own
-monotonic clock; the clocks of other machines are never compared with ours.
+monotonic clock; the clocks of other machines are never compared with ours. What keeps us from looking
+keeps the holder from renewing: when that is over, it has some seconds to come back. Its pod is the one
+that workers know the way to, and the cluster takes up to a minute to show them another one then.
 
 `generation` must grow from leader to leader, also when somebody deletes the Lease: so it has the
 second of the Lease's creation in front and its `leaseTransitions` behind, and fits 53 bits.
@@ -16,6 +18,7 @@ from typing import Any, Final, Self
 from thumbnails_contract.timestamps import parse_time
 
 _TRANSITIONS_BITS: Final = 20
+RETURN_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +70,22 @@ class Election:
         self._own_pod = f"{pod_name}_" if pod_name else None
         self._seen: LeaseRecord | None = None
         self._seen_at = 0.0
+        self._blind = False  # whether the last look has failed
+
+    def could_not_look(self) -> None:
+        """The API server was away, for everybody perhaps."""
+        self._blind = True
 
     def next_move(self, record: LeaseRecord | None, now: float) -> Move:
         """What to do about the Lease as it is at `now` (monotonic seconds); None: there is none."""
+        was_blind, self._blind = self._blind, False
         if record is None:
             self._seen = None
             return Move.CREATE
         if record != self._seen:
             self._seen, self._seen_at = record, now
+        elif was_blind:
+            self._seen_at = max(self._seen_at, now - record.duration_seconds + RETURN_SECONDS)
         if record.holder == self._identity:
             return Move.RENEW
         if self._own_pod is not None and record.holder.startswith(self._own_pod):

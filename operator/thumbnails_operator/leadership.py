@@ -124,6 +124,7 @@ class Leadership:
         try:
             return self._look()
         except Unavailable as error:
+            self._election.could_not_look()
             logger.warning("the Lease cannot be looked at: %s", error.message)
         except ApiError as error:
             if error.status != _CONFLICT:  # somebody else was faster: the next look shows it

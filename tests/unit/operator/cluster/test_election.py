@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from thumbnails_operator.election import Election, LeaseRecord, Move, new_spec, released_spec
+from thumbnails_operator.election import (
+    RETURN_SECONDS,
+    Election,
+    LeaseRecord,
+    Move,
+    new_spec,
+    released_spec,
+)
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
 RECORD = LeaseRecord("other", 15, "r1", "a1", 3, "7", NOW)
@@ -36,6 +43,31 @@ def test_a_holder_that_is_silent_for_the_leases_duration_is_replaced(election: E
     assert election.next_move(RECORD, 100.0) is Move.WAIT
     assert election.next_move(RECORD, 114.9) is Move.WAIT
     assert election.next_move(RECORD, 115.0) is Move.TAKE
+
+
+def test_a_holder_has_time_to_come_back_when_nobody_could_look(election: Election) -> None:
+    assert election.next_move(RECORD, 100.0) is Move.WAIT
+    election.could_not_look()
+    assert election.next_move(RECORD, 130.0) is Move.WAIT
+    assert election.next_move(RECORD, 130.0 + RETURN_SECONDS - 0.1) is Move.WAIT
+    assert election.next_move(RECORD, 130.0 + RETURN_SECONDS) is Move.TAKE
+
+
+def test_a_short_gap_shortens_nobodys_time(election: Election) -> None:
+    assert election.next_move(RECORD, 100.0) is Move.WAIT
+    election.could_not_look()
+    assert election.next_move(RECORD, 102.0) is Move.WAIT
+    assert election.next_move(RECORD, 114.9) is Move.WAIT
+    assert election.next_move(RECORD, 115.0) is Move.TAKE
+
+
+def test_what_was_released_or_is_ones_own_pods_is_taken_after_a_gap_too() -> None:
+    election = Election("operator-a_5678", "operator-a")
+    held = replace(RECORD, holder="operator-a_1234")
+    for record in (held, stored(released_spec(RECORD, NOW))):
+        assert election.next_move(RECORD, 100.0) is Move.WAIT
+        election.could_not_look()
+        assert election.next_move(record, 120.0) is Move.TAKE
 
 
 def test_clocks_of_others_do_not_count(election: Election) -> None:
