@@ -91,7 +91,7 @@ def parse_version(text: str) -> tuple[int, ...]:
 def fingerprint(folder: Path, extra: Iterable[str]) -> str:
     """Twelve hex digits that change with any source file, pin or build flag of a Go module's folder."""
     digest = hashlib.sha256()
-    names = ("go.mod", "go.sum", "coredns/main.go", "pause/main.go")
+    names = ("go.mod", "go.sum", "coredns/main.go", "pause/main.go", "rangequery/main.go")
     for path in (folder / name for name in names):
         if path.exists():
             digest.update(f"{path.name}\0".encode() + path.read_bytes())
