@@ -145,6 +145,9 @@ class DiscardingObjectStore:
         self.objects[key] = (ObjectFacts(key, "etag", length, NOW, content_type), digest.hexdigest())
         return "etag"
 
+    def list(self, prefix: str, **_: Any) -> Iterator[ObjectFacts]:
+        return (facts for key, (facts, _) in sorted(self.objects.items()) if key.startswith(prefix))
+
     def head(self, key: str) -> ObjectFacts:
         if key not in self.objects:
             raise NoSuchObject

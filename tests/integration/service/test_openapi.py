@@ -21,6 +21,8 @@ LIMITS = {
     "THUMBNAILS_RATE_LIMIT_UPLOAD_BYTES": "20000",
     "THUMBNAILS_RATE_LIMIT_UPLOAD_SECONDS": "1",
     "THUMBNAILS_MAX_UNFINISHED_JOBS": "3",
+    # A check tries wrong keys everywhere, and wants to hear that they are wrong.
+    "THUMBNAILS_FAILED_LOGINS_PER_MINUTE": "0",
 }
 SERVICES = {"open": {}, "with a login and limits": {"THUMBNAILS_LOGIN": "on", **LIMITS}}
 PRESETS = '{"card": [{"name": "small", "width": 64}, {"name": "large", "width": 160}], "one": {"width": 32}}'
