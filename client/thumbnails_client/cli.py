@@ -157,7 +157,7 @@ def login(session: _Session) -> None:
         with Client(session.client.url, key) as client:
             client.check()
     except ClientError as error:
-        session.fail(session.client.url, error)
+        session.fail("login", error)
         session.end()
     keys = KeyFile.of_user(os.environ)
     with _as_usage():
@@ -302,7 +302,7 @@ def ls(session: _Session, status: str | None, limit: int) -> None:
                 break
             session.show(_row(job), job.document)
     except ClientError as error:
-        session.fail(session.client.url, error)
+        session.fail("ls", error)
     session.end()
 
 

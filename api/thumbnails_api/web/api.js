@@ -19,7 +19,7 @@ export class Problem extends Error {
   }
 }
 
-/** Dispatches `signed-out` with the Problem when the service does not take the key (any more). */
+/** Dispatches `signed-out` when the service does not take the key (any more). */
 export const access = new EventTarget();
 
 function headers(more = {}) {
@@ -27,7 +27,7 @@ function headers(more = {}) {
 }
 
 function refuse(problem) {
-  if (problem.status === 401) access.dispatchEvent(new CustomEvent("signed-out", { detail: problem }));
+  if (problem.status === 401) access.dispatchEvent(new Event("signed-out"));
   return problem;
 }
 

@@ -16,10 +16,9 @@ const workplace = document.getElementById("workplace");
 const galleryError = document.getElementById("gallery-error");
 
 /** Without a key at the beginning, with one that is wrong, with one that was revoked meanwhile. */
-function askForKey(problem) {
+function askForKey() {
   if (!signIn.hidden && !key()) return;
-  refusal.hidden = !key();
-  refusal.textContent = key() ? problem.message : "";
+  refuse(key() ? "The service does not take this key. It may be mistyped, or revoked." : "");
   forget();
   for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
   workplace.hidden = true;
@@ -28,22 +27,32 @@ function askForKey(problem) {
   signIn.elements.key.focus();
 }
 
+function refuse(words) {
+  refusal.hidden = !words;
+  refusal.textContent = words;
+}
+
 async function open(load) {
+  const signingIn = !signIn.hidden;
   try {
     await load();
     offerPresets(await listPresets());
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;
     if (problem.status === 401) return;
+    if (signingIn) { // the key was not tried: too many wrong ones, or nobody there
+      refuse(problem.message);
+      forget();
+      return;
+    }
     galleryError.textContent = problem.message;
     galleryError.hidden = false;
   }
-  const signedIn = !signIn.hidden;
   signIn.hidden = true;
   workplace.hidden = false;
   signOut.hidden = !key();
   signOut.title = staysOnDevice() ? "The key is kept on this device until you sign out." : "The key is kept until this tab is closed.";
-  if (signedIn) {
+  if (signingIn) {
     document.getElementById("files").focus();
     announce("Signed in.");
   }
@@ -54,7 +63,7 @@ function showKey(visible) {
   show.setAttribute("aria-pressed", String(visible));
 }
 
-access.addEventListener("signed-out", ({ detail }) => askForKey(detail));
+access.addEventListener("signed-out", askForKey);
 show.addEventListener("click", () => showKey(signIn.elements.key.type === "password"));
 signIn.addEventListener("submit", (event) => {
   event.preventDefault();

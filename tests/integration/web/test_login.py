@@ -70,9 +70,13 @@ def test_a_wrong_key_is_said_and_not_kept(open_page: Open, guarded: Any) -> None
     assert page.evaluate("document.activeElement.name") == "key"
     assert not page.get_by_role("alert").is_visible(), "nothing was wrong yet"
     sign_in(page, "tnk_wrong")
-    page.get_by_role("alert").wait_for()
+    page.get_by_role("alert").get_by_text("does not take this key").wait_for()
     assert kept(page) == [False, False]
     assert page.evaluate("document.activeElement.name") == "key"
+    page.route("**/events", lambda route: route.fulfill(status=429, json={"detail": "Too many tries."}))
+    sign_in(page, "tnk_wrong")
+    page.get_by_role("alert").get_by_text("Too many tries.").wait_for()
+    assert kept(page) == [False, False], "what was not tried is not kept"
     field = page.get_by_label("API key")
     assert field.get_attribute("type") == "password"
     page.get_by_role("button", name="Show").click()
