@@ -171,6 +171,7 @@ def test_delete_can_be_undone(open_page: Open, picture: Make, upload: Any, card_
     card_of(page, "kept.png").wait_for()
     with page.expect_response(lambda answer: answer.request.method == "DELETE") as deleted:
         card_of(page, "gone.png").get_by_role("button", name="Delete gone.png").click()
+        page.mouse.move(0, 0)  # a message waits for as long as the pointer is on it
     assert deleted.value.status == 204
     page.reload()
     card_of(page, "kept.png").wait_for()

@@ -1,6 +1,7 @@
 """Uploads: how far each is, what is tried again, many at once, and all the ways to choose pictures."""
 
 import base64
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,9 +107,7 @@ def test_bytes_are_told_as_they_go(open_page: Open, tmp_path: Path) -> None:
     large.write_bytes(b"\xff\xd8\xff\xe0" + b"\0" * 3_000_000)
     page.set_input_files("#files", large)
     page.locator("#start").click()
-    page.wait_for_function(
-        r"/Uploading, [\d.]+ [KM]B of 3\.0 MB/.test(document.querySelector('.transfer .state')?.textContent)"
-    )
+    page.locator(".transfer .state").get_by_text(re.compile(r"Uploading, [\d.]+ [KM]B of 3\.0 MB")).wait_for()
     assert 0 < page.locator(".transfer progress").evaluate("bar => bar.value") < 1
     page.get_by_role("button", name="Cancel").click()
     page.locator(".group").wait_for(state="detached")
@@ -209,7 +208,7 @@ def test_two_hundred_at_once(
     page.locator("#cancel").click()
     page.locator(".group").wait_for(state="detached", timeout=100_000)
     assert page.locator("li.picture").count() >= 200
-    assert page.evaluate("window.rows") < 100
+    assert page.evaluate("window.rows") < 150
     said("pictures done.")
     assert page.evaluate("window.heard.length") < 100
 
