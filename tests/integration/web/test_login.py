@@ -51,11 +51,13 @@ def keys(service: Any, *arguments: str) -> str:
     ).stdout.strip()
 
 
-def sign_in(page: Any, key: str, *, stay: bool = False) -> None:
+def sign_in(page: Any, key: str, *, stay: bool = False, taken: bool = True) -> None:
     page.get_by_label("API key").fill(f" {key}\n")
     if stay:
         page.get_by_label("Stay signed in on this device").check()
     page.locator("#sign-in").get_by_role("button", name="Sign in").click()
+    if taken:  # until then the page takes no pictures
+        page.get_by_role("button", name="Sign out").wait_for()
 
 
 def kept(page: Any) -> list[bool]:
@@ -69,12 +71,12 @@ def test_a_wrong_key_is_said_and_not_kept(open_page: Open, guarded: Any) -> None
     page.get_by_role("heading", name="Sign in").wait_for()
     assert page.evaluate("document.activeElement.name") == "key"
     assert not page.get_by_role("alert").is_visible(), "nothing was wrong yet"
-    sign_in(page, "tnk_wrong")
+    sign_in(page, "tnk_wrong", taken=False)
     page.get_by_role("alert").get_by_text("does not take this key").wait_for()
     assert kept(page) == [False, False]
     assert page.evaluate("document.activeElement.name") == "key"
     page.route("**/events", lambda route: route.fulfill(status=429, json={"detail": "Too many tries."}))
-    sign_in(page, "tnk_wrong")
+    sign_in(page, "tnk_wrong", taken=False)
     page.get_by_role("alert").get_by_text("Too many tries.").wait_for()
     assert kept(page) == [False, False], "what was not tried is not kept"
     field = page.get_by_label("API key")
