@@ -72,4 +72,4 @@ def test_a_worker_that_waits_for_a_frozen_leader_goes_to_the_next_one(
     eventually(lambda: world.marked_pods() == {"operator-b"}, "the other one leads")
     service.endpoint = second.exchange_port
     # The worker's poll began just before, and would go on for longer than this.
-    eventually(lambda: world.phase("two") == "Succeeded", "the worker has come along", 14)
+    eventually(lambda: world.phase("two") == "Succeeded", "the worker has come along", 25)

@@ -46,7 +46,7 @@ def test_helm_test_sees_a_picture_go_all_the_way(release: Any) -> None:
 
 
 def test_an_upgrade_with_uploads_in_flight_loses_none_and_makes_no_secret_anew(
-    release: Any, photo: Photo
+    release: Any, photo: Photo, eventually: Any
 ) -> None:
     before, taken, over = secrets(release), [], threading.Event()
 
@@ -69,8 +69,11 @@ def test_an_upgrade_with_uploads_in_flight_loses_none_and_makes_no_secret_anew(
         uploads.join()
     assert len(taken) > 5
     assert {release.wait_job(job)["status"] for job in taken} == {"complete"}
-    now = {pod["metadata"]["uid"] for name in ("api", "operator") for pod in release.pods(name)}
-    assert not pods & now
+
+    def left() -> set[str]:
+        return pods & {pod["metadata"]["uid"] for name in ("api", "operator") for pod in release.pods(name)}
+
+    eventually(lambda: not left(), "pods of before have ended")
     assert secrets(release) == before
 
 
