@@ -29,6 +29,8 @@ FIRST_BACKOFF_SECONDS: Final = 1.0
 MAX_BACKOFF_SECONDS: Final = 60.0
 # A worker that runs and does not poll for so long cannot reach the exchange.
 UNREACHABLE_SECONDS: Final = 15.0
+# Somebody lets it start when its turn has come (pod scheduling gates): another would wait as well.
+_HELD_BACK: Final = "SchedulingGated"
 # Waiting for these grows longer with every try of the kubelet or the Job controller, up to minutes. When
 # their cause is over a new worker starts at once: so one is tried in the place of the old one.
 _STARTS_ANEW: Final = frozenset(
@@ -290,7 +292,7 @@ class Pool:
         return not member.polled and member.state.phase is WorkerPhase.STARTING and bool(member.state.reason)
 
     def _is_to_be_replaced(self, member: _Member, now: float) -> bool:
-        if not self._is_stuck(member) or member.deleting:
+        if not self._is_stuck(member) or member.deleting or member.state.reason == _HELD_BACK:
             return False
         if not member.own:
             return now - member.born > INHERITED_STUCK_SECONDS
