@@ -25,7 +25,7 @@ def test_a_picture_is_uploaded_seen_downloaded_and_linked(
     page.get_by_label("Height").fill("48")
     page.get_by_label("as the original").click()
     assert page.get_by_label("as the original").is_checked(), "one format there must be"
-    page.get_by_label("WebP").check()
+    page.get_by_role("checkbox", name="WebP", exact=True).check()
     page.get_by_label("as the original").uncheck()
     page.get_by_role("button", name="Upload 1 picture").click()
     card = card_of(page, "holiday.png")
