@@ -25,7 +25,6 @@ from thumbnails_contract.errors import ObjectStoreUnavailable
 from thumbnails_contract.variables import complaints
 
 from .accounts import AnonymousAuthenticator, Authenticator, Caller, KeyAuthenticator
-from .app import create_app
 from .job_cache import JobCache
 from .keys_directory import DirectoryKeyStore
 from .keys_secret import SecretKeyStore
@@ -33,15 +32,12 @@ from .keys_settings import KeySettings
 from .keys_store import KeyStore
 from .keys_watch import KeyWatch
 from .links import LinkSigner
-from .metrics import ApiMetrics
 from .probes import create_probe_server
 from .process_settings import ProcessSettings
-from .quotas import AccountLimits
 from .resources.health import Ready
 from .server import Server
+from .service import create_service
 from .settings import ApiSettings
-from .spool import Budget
-from .thumbnail_cache import ThumbnailCache
 from .token_reviews import ClusterReviews
 from .token_settings import TokenSettings
 from .tokens import KeysAndTokens, TokenAuthenticator
@@ -94,34 +90,18 @@ def run(env: Mapping[str, str]) -> None:
         )
         jobs = JobCache(store)
         ready = Ready(store, objects, jobs, authenticator)
-        cache = ThumbnailCache.of(settings)
-        metrics = ApiMetrics(jobs, cache)
-        limits = AccountLimits.of(settings, jobs, counted_alone=metrics.counted_alone)
-        spool = Budget(settings.max_spool_bytes)
-        app = create_app(
+        service = create_service(
             store,
             objects,
             jobs,
             settings,
-            authenticator=authenticator,
-            limits=limits,
-            signer=signer,
-            ready=ready,
-            cache=cache,
-            metrics=metrics,
-            spool=spool,
-        )
-        server = Server(
-            app,
-            settings,
             [listener],
             authenticator=authenticator,
-            limits=limits,
-            spool=spool,
-            on_refusal=metrics.refused,
+            signer=signer,
+            ready=ready,
         )
-        probes = create_probe_server(ready, metrics, probe_listener)
-        ending = _Ending(server, jobs, ready, process.drain_seconds)
+        probes = create_probe_server(ready, service.metrics, probe_listener)
+        ending = _Ending(service.server, jobs, ready, process.drain_seconds)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, ending.on_signal)
 
@@ -135,7 +115,7 @@ def run(env: Mapping[str, str]) -> None:
             listener.getsockname()[1],
             probe_listener.getsockname()[1],
         )
-        server.run()
+        service.server.run()
         probes.stop()
         probing.join()
     log.info("ended")

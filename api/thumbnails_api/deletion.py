@@ -3,18 +3,17 @@
 A job that is history is deleted when its document is; one that becomes history meanwhile loses both.
 """
 
-import contextlib
-import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from thumbnails_common.documents import write_document
 from thumbnails_common.history import History
 from thumbnails_common.jobstore import Conflict, JobStore, ObjectMissing
 from thumbnails_common.objectstore import NoSuchObject, ObjectStore
-from thumbnails_common.tombstone import CONTENT_TYPE, MAX_BYTES, InvalidTombstone, Tombstone
+from thumbnails_common.tombstone import InvalidTombstone, Tombstone, read_tombstone
 from thumbnails_contract.errors import JobNotFound
 from thumbnails_contract.history import HistoryKeys
 from thumbnails_contract.job import ThumbnailJob
@@ -88,7 +87,7 @@ class Deletion:
             account=job.spec.account,
         ).to_bytes()
         key = tombstone_key(job.key.namespace, job.key.name)
-        self.objects.put(key, io.BytesIO(tombstone), len(tombstone), content_type=CONTENT_TYPE)
+        write_document(self.objects, key, tombstone)
 
     def wait(self, caller: Caller, name: str, seconds: float) -> bool:
         """Whether all objects of a deleted job are gone, within so many seconds. Raises Unavailable."""
@@ -105,10 +104,10 @@ class Deletion:
 
     def _is_under_way(self, caller: Caller, name: str) -> bool:
         try:
-            with contextlib.closing(self.objects.get(tombstone_key(caller.namespace, name))) as body:
-                return Tombstone.parse(body.read(MAX_BYTES)).account == caller.account
+            tombstone = read_tombstone(self.objects, tombstone_key(caller.namespace, name))
         except (NoSuchObject, InvalidTombstone):
             return False
+        return tombstone.account == caller.account
 
 
 def owned_keys(job: ThumbnailJob) -> tuple[str, ...]:

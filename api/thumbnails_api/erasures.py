@@ -7,7 +7,6 @@ answered after that time: then no replica takes uploads any more that would be e
 is erased as well: the operator goes on for longer than an upload takes from its last look to its job.
 """
 
-import io
 import logging
 import threading
 import time
@@ -17,7 +16,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from thumbnails_common.erasure import CONTENT_TYPE, Erasure, InvalidErasure, read_erasure
+from thumbnails_common.documents import write_document
+from thumbnails_common.erasure import Erasure, InvalidErasure, read_erasure
 from thumbnails_common.objectstore import NoSuchObject, ObjectExists, ObjectStore
 from thumbnails_contract.errors import AccountBeingErased
 from thumbnails_contract.keys import erasure_key
@@ -47,11 +47,8 @@ class Erasures:
     def request(self, caller: Caller) -> Erasure:
         """Have the account erased; one that is under way already is this one. Raises Unavailable."""
         erasure = Erasure(caller.namespace, caller.account, self.new_id(), self.clock())
-        data = erasure.to_bytes()
         try:
-            self.objects.put(
-                erasure.key, io.BytesIO(data), len(data), content_type=CONTENT_TYPE, only_if_absent=True
-            )
+            write_document(self.objects, erasure.key, erasure.to_bytes(), only_if_absent=True)
         except ObjectExists:
             running = self._read(caller, done=False)
             # None: it has come to its end at this very moment.

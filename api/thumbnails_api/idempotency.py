@@ -11,16 +11,15 @@ stored twice. That holds even if two take over at once, or the first one is not 
 """
 
 import hashlib
-import io
 import json
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from thumbnails_common.documents import read_document, write_document
 from thumbnails_common.objectstore import NoSuchObject, ObjectExists, ObjectStore
 from thumbnails_contract.errors import (
     IdempotencyKeyInUse,
@@ -202,8 +201,7 @@ class Idempotency:
     def _read(self, object_key: str) -> Record | None:
         """The record; None when it was removed meanwhile, or is none that we can read."""
         try:
-            with closing(self.objects.get(object_key)) as body:
-                return Record.parse(body.read(_MAX_BYTES))
+            return Record.parse(read_document(self.objects, object_key, _MAX_BYTES))
         except NoSuchObject:
             return None
         except ValueError:
@@ -211,14 +209,7 @@ class Idempotency:
             return None
 
     def _write(self, object_key: str, record: Record, *, only_if_absent: bool = False) -> None:
-        data = record.to_bytes()
-        self.objects.put(
-            object_key,
-            io.BytesIO(data),
-            len(data),
-            content_type="application/json",
-            only_if_absent=only_if_absent,
-        )
+        write_document(self.objects, object_key, record.to_bytes(), only_if_absent=only_if_absent)
 
     def _write_if_possible(self, object_key: str, record: Record) -> None:
         """After the work: a store that is away now costs a retry its wait, and nobody a job."""

@@ -5,7 +5,6 @@ it beside, and removes the first one last.
 """
 
 import json
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Self
@@ -14,10 +13,10 @@ from thumbnails_contract.keys import erasure_key
 from thumbnails_contract.names import is_label_name
 from thumbnails_contract.timestamps import format_time, parse_time
 
+from .documents import read_document
 from .objectstore import NoSuchObject, ObjectStore
 
 VERSION: Final = 1
-CONTENT_TYPE: Final = "application/json"
 _MAX_BYTES: Final = 4096
 
 
@@ -91,8 +90,7 @@ class Erasure:
 def read_erasure(objects: ObjectStore, key: str) -> Erasure | None:
     """What is kept at this key; None when there is nothing. Raises InvalidErasure, Unavailable."""
     try:
-        with closing(objects.get(key)) as body:
-            erasure = Erasure.parse(body.read(_MAX_BYTES))
+        erasure = Erasure.parse(read_document(objects, key, _MAX_BYTES))
     except NoSuchObject:
         return None
     if erasure.key != key:

@@ -9,7 +9,6 @@ import io
 import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
 from datetime import datetime
 from heapq import merge
 from itertools import groupby
@@ -28,11 +27,11 @@ from thumbnails_contract.keys import (
 )
 from thumbnails_contract.status import FINISHED_PHASES, Phase
 
+from .documents import read_document, write_document
 from .objectstore import NoSuchObject, ObjectExists, ObjectStore
 
 _log = logging.getLogger(__name__)
 
-_JSON: Final = "application/json"
 # Many times what a job may be: etcd takes no more than 1.5 MiB.
 _MAX_BYTES: Final = 2 * 1024 * 1024
 _NOTHING: Final = b""
@@ -63,13 +62,13 @@ class History:
             self._objects.put(key, io.BytesIO(_NOTHING), 0)
         document = json.dumps(job.to_document(), separators=(",", ":")).encode()
         try:
-            self._put_document(entry.document, document, only_if_absent=True)
+            write_document(self._objects, entry.document, document, only_if_absent=True)
         except ObjectExists:
             old = self._read(entry.document)
             if old is not None and old.uid != job.uid:
                 # The name was used before; the API would have found the older one by what the newer brings.
                 self._objects.delete(set(HistoryKeys.of(old).all()) - set(entry.all()))
-            self._put_document(entry.document, document, only_if_absent=False)
+            write_document(self._objects, entry.document, document)
 
     def hide(self, job: ThumbnailJob) -> None:
         """Nobody finds the job any more; `remove` is to follow."""
@@ -220,19 +219,9 @@ class History:
 
     # ---- documents -----------------------------------------------------------------------------
 
-    def _put_document(self, key: str, document: bytes, *, only_if_absent: bool) -> None:
-        self._objects.put(
-            key,
-            io.BytesIO(document),
-            len(document),
-            content_type=_JSON,
-            only_if_absent=only_if_absent,
-        )
-
     def _read(self, key: str) -> ThumbnailJob | None:
         try:
-            with closing(self._objects.get(key)) as body:
-                return ThumbnailJob.parse(json.loads(body.read(_MAX_BYTES)))
+            return ThumbnailJob.parse(json.loads(read_document(self._objects, key, _MAX_BYTES)))
         except NoSuchObject:
             return None
         except (InvalidJob, ValueError, TypeError):

@@ -11,8 +11,10 @@ from typing import Any, Final, Self
 
 from thumbnails_contract.timestamps import format_time, parse_time
 
+from .documents import read_document
+from .objectstore import ObjectStore
+
 VERSION: Final = 1
-CONTENT_TYPE: Final = "application/json"
 # A job has at most 8 outputs of at most 7 formats, and its original; keys are at most 1 KiB.
 MAX_BYTES: Final = 256 * 1024
 
@@ -69,6 +71,11 @@ class Tombstone:
         if not isinstance(keys, list):
             raise InvalidTombstone("keys is no list")
         return tombstone
+
+
+def read_tombstone(objects: ObjectStore, key: str) -> Tombstone:
+    """What is kept at this key. Raises NoSuchObject, InvalidTombstone, Unavailable."""
+    return Tombstone.parse(read_document(objects, key, MAX_BYTES))
 
 
 def _text(value: Any) -> str:

@@ -7,6 +7,7 @@ cut at another place, mirrored or not, and encoded anew. They are made once and 
 import hashlib
 import io
 import os
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -25,24 +26,12 @@ MIX = ("JPEG",) * 16 + ("PNG",) * 1 + ("WEBP",) * 3
 
 def make(count: int) -> list[Path]:
     """`count` files, no two alike; the same files at each call."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    todo = [index for index in range(count) if not _path(index).exists()]
-    if todo:
-        print(f"making {len(todo)} photos ...", flush=True)
-        with ProcessPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(_make_one, todo, chunksize=10))
-    return _different([_path(index) for index in range(count)])
+    return _made("photos", [_path(index) for index in range(count)], _make_one)
 
 
 def make_small(count: int) -> list[Path]:
     """`count` small generated JPEGs (SMALL), no two alike; the same files at each call."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    todo = [index for index in range(count) if not _small_path(index).exists()]
-    if todo:
-        print(f"making {len(todo)} small pictures ...", flush=True)
-        with ProcessPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(_make_small, todo, chunksize=10))
-    return _different([_small_path(index) for index in range(count)])
+    return _made("small pictures", [_small_path(index) for index in range(count)], _make_small)
 
 
 def describe(files: list[Path]) -> str:
@@ -53,6 +42,17 @@ def describe(files: list[Path]) -> str:
         f"{len(files)} photos {origin} (80 % JPEG, 15 % WebP, 5 % PNG), each with different pixels, "
         f"{sizes[len(sizes) // 2] / 1e6:.2f} MB in the median, {sum(sizes) / 1e6:.0f} MB in all"
     )
+
+
+def _made(what: str, files: list[Path], make_one: Callable[[int], None]) -> list[Path]:
+    """The files, of which those that are missing are made by their numbers."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    todo = [index for index, file in enumerate(files) if not file.exists()]
+    if todo:
+        print(f"making {len(todo)} {what} ...", flush=True)
+        with ProcessPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(make_one, todo, chunksize=10))
+    return _different(files)
 
 
 def _different(files: list[Path]) -> list[Path]:

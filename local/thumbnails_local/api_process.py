@@ -12,18 +12,13 @@ from pathlib import Path
 from types import FrameType
 
 from thumbnails_api.accounts import KeyAuthenticator
-from thumbnails_api.app import create_app
 from thumbnails_api.job_cache import JobCache
 from thumbnails_api.keys_directory import DirectoryKeyStore
 from thumbnails_api.keys_settings import KeySettings
 from thumbnails_api.keys_watch import KeyWatch
 from thumbnails_api.links import LinkSigner
-from thumbnails_api.metrics import ApiMetrics
-from thumbnails_api.quotas import AccountLimits
-from thumbnails_api.server import Server
+from thumbnails_api.service import create_service
 from thumbnails_api.settings import ApiSettings
-from thumbnails_api.spool import Budget
-from thumbnails_api.thumbnail_cache import ThumbnailCache
 from thumbnails_common.s3 import S3ObjectStore
 from thumbnails_contract import logs
 from thumbnails_contract.environment import Environment
@@ -53,31 +48,9 @@ def main() -> None:
     objects = S3ObjectStore(replace(s3, public_endpoint=public))
     keys = _follow_keys(folder) if login else None
     authenticator = KeyAuthenticator(keys) if keys is not None else None
-    cache = ThumbnailCache.of(settings)
-    metrics = ApiMetrics(jobs, cache)
-    limits = AccountLimits.of(settings, jobs, counted_alone=metrics.counted_alone)
-    spool = Budget(settings.max_spool_bytes)
-    app = create_app(
-        store,
-        objects,
-        jobs,
-        settings,
-        authenticator=authenticator,
-        limits=limits,
-        signer=_signer(folder),
-        cache=cache,
-        metrics=metrics,
-        spool=spool,
-    )
-    server = Server(
-        app,
-        settings,
-        sockets,
-        authenticator=authenticator,
-        limits=limits,
-        spool=spool,
-        on_refusal=metrics.refused,
-    )
+    server = create_service(
+        store, objects, jobs, settings, sockets, authenticator=authenticator, signer=_signer(folder)
+    ).server
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         server.stop()

@@ -10,18 +10,17 @@ the API has stored are its: an object that somebody else put there stays, as it 
 """
 
 import asyncio
-import io
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from typing import Any, Final, Protocol
 
-from thumbnails_common.erasure import CONTENT_TYPE, Erasure, InvalidErasure, read_erasure
+from thumbnails_common.documents import write_document
+from thumbnails_common.erasure import Erasure, InvalidErasure, read_erasure
 from thumbnails_common.objectstore import NoSuchObject, ObjectStore
-from thumbnails_common.tombstone import MAX_BYTES, InvalidTombstone, Tombstone
+from thumbnails_common.tombstone import InvalidTombstone, read_tombstone
 from thumbnails_contract.errors import Unavailable
 from thumbnails_contract.job import JobKey, ThumbnailJob
 from thumbnails_contract.keys import (
@@ -173,8 +172,7 @@ class Eraser:
         """Those of the account's jobs: their objects go with all the others."""
         for facts in self._objects.list(f"{TOMBSTONES}{erasure.namespace}/"):
             try:
-                with closing(self._objects.get(facts.key)) as body:
-                    tombstone = Tombstone.parse(body.read(MAX_BYTES))
+                tombstone = read_tombstone(self._objects, facts.key)
             except (NoSuchObject, InvalidTombstone):
                 continue  # gone meanwhile, or for the sweep to judge
             if tombstone.account == erasure.account or any(
@@ -185,10 +183,7 @@ class Eraser:
     async def _end(self, erasure: Erasure, progress: _Progress) -> None:
         """Say that it is done, and only then that it is not under way any more."""
         done = replace(erasure, finished_at=self._clock(), jobs=progress.jobs, objects=progress.objects)
-        data = done.to_bytes()
-        await self._run_blocking(
-            self._objects.put, done.key, io.BytesIO(data), len(data), content_type=CONTENT_TYPE
-        )
+        await self._run_blocking(write_document, self._objects, done.key, done.to_bytes())
         await self._run_blocking(self._objects.delete, [erasure.key])
         del self._progress[erasure.id]
         self._counts.erased_accounts.inc()

@@ -9,7 +9,6 @@ between: a job that becomes history was either known before, or had written by t
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -18,7 +17,7 @@ from weakref import WeakSet
 
 from thumbnails_common.history import History
 from thumbnails_common.objectstore import NoSuchObject, ObjectFacts, ObjectStore
-from thumbnails_common.tombstone import MAX_BYTES, InvalidTombstone, Tombstone
+from thumbnails_common.tombstone import InvalidTombstone, Tombstone, read_tombstone
 from thumbnails_contract.errors import Unavailable
 from thumbnails_contract.history import HistoryKeys
 from thumbnails_contract.job import JobKey, ThumbnailJob
@@ -420,8 +419,7 @@ def _read_tombstones(
     read: list[tuple[ObjectFacts, Tombstone | None]] = []
     for facts in listed:
         try:
-            with closing(objects.get(facts.key)) as body:
-                tombstone = Tombstone.parse(body.read(MAX_BYTES))
+            tombstone = read_tombstone(objects, facts.key)
             fits = tombstone_key(tombstone.namespace, tombstone.name) == facts.key
             read.append((facts, tombstone if fits else None))
         except NoSuchObject:

@@ -67,9 +67,8 @@ class Connections:
             yield answer
             is_whole = answer.isclosed() or answer.length == 0
             answer.close()
-            if (
-                is_whole and connection.sock is not None
-            ):  # it is None when the server wants no further request
+            # There is no socket any more when the server wants no further request.
+            if is_whole and connection.sock is not None:
                 self._keep(server, connection)
                 connection = None
         except (HTTPException, OSError) as error:

@@ -15,14 +15,10 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from thumbnails_api.app import create_app
 from thumbnails_api.job_cache import JobCache
-from thumbnails_api.metrics import ApiMetrics
-from thumbnails_api.quotas import AccountLimits
 from thumbnails_api.server import Server
+from thumbnails_api.service import create_service
 from thumbnails_api.settings import ApiSettings
-from thumbnails_api.spool import Budget
-from thumbnails_api.thumbnail_cache import ThumbnailCache
 from thumbnails_common.jobstore import Document, JobPage, ObjectMissing, WatchEvent, WatchEventType
 from thumbnails_common.objectstore import NoSuchObject, ObjectFacts
 from thumbnails_contract.errors import ObjectStoreUnavailable
@@ -249,30 +245,14 @@ def start_server() -> Iterator[Callable[..., Running]]:
             store, objects = SmallJobStore(), DiscardingObjectStore()
             jobs = JobCache(store)  # type: ignore[arg-type]
             chosen = ApiSettings(**settings)
-            limits = AccountLimits.of(chosen, jobs)
-            cache = ThumbnailCache.of(chosen)
-            metrics = ApiMetrics(jobs, cache)
-            spool = Budget(chosen.max_spool_bytes)
-            app = create_app(
+            server = create_service(
                 store,  # type: ignore[arg-type]
                 objects,  # type: ignore[arg-type]
                 jobs,
                 chosen,
-                authenticator=authenticator,
-                limits=limits,
-                cache=cache,
-                metrics=metrics,
-                spool=spool,
-            )
-            server = Server(
-                app,
-                chosen,
                 [listener],
                 authenticator=authenticator,
-                limits=limits,
-                spool=spool,
-                on_refusal=metrics.refused,
-            )
+            ).server
             jobs.start()
             assert jobs.wait_synced(60)
             thread = threading.Thread(target=server.run, daemon=True)

@@ -116,6 +116,15 @@ def test_one_that_another_operator_made_may_be_made_of_settings_that_were_wrong(
     in_a_life(test)
 
 
+def test_one_that_a_scheduling_gate_holds_back_is_not_replaced_whoever_made_it() -> None:
+    async def test(life: Life) -> None:
+        life.tell("inherited", "SchedulingGated")
+        await life.pass_time(10 * STUCK_SECONDS)
+        assert not life.executor.deleted
+
+    in_a_life(test)
+
+
 def test_one_that_another_operator_made_and_that_is_only_on_its_way_is_waited_for() -> None:
     async def test(life: Life) -> None:
         life.tell("inherited", "")
