@@ -55,6 +55,11 @@ bench-cluster: ## measure on the cluster of KUBECONFIG, or on that of `make clus
 	@./hack/venv.sh dev
 	@$(BIN)/python hack/bench/cluster.py $(ARGS)
 
+.PHONY: bench-steady
+bench-steady: ## an hour of uploads on the cluster of `make cluster images`, leaders killed meanwhile (ARGS="--minutes 5 --print-only")
+	@./hack/venv.sh dev
+	@PYTHONPATH=. $(BIN)/python hack/bench/steady.py $(ARGS)
+
 .PHONY: fuzz
 fuzz: ## render 50,000 damaged files; goes on where it ended (ARGS="--inputs 100000 --seed 2")
 	@./hack/venv.sh dev

@@ -19,7 +19,7 @@ from cluster_report import Figures, report
 LOCAL = Path(__file__).parents[2] / ".cluster"
 # Short, since each cold job waits until the worker of the one before has ended; long enough that the workers
 # of a burst are still there to be asked what they took when the last status is written.
-SETTINGS = {"lingerSeconds": 10}
+VALUES = {"settings": {"lingerSeconds": 10}}
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
     kubeconfig = os.environ["KUBECONFIG"]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))  # what is installed is removed
     audit = AuditLog.of_local_cluster(LOCAL, kubeconfig)
-    with installed(options.values, SETTINGS) as release:
+    with installed(options.values, VALUES) as release:
         bench = Bench(release, Cluster(kubeconfig), audit)
         cold = bench.cold(options.cold)
         warm = bench.warm(options.warm)

@@ -34,12 +34,16 @@ class Release:
     def image(self, component: str) -> str:
         """The image of a component's first container."""
         path = "--output=jsonpath={.items[0].spec.template.spec.containers[0].image}"
-        return _kubectl(self.namespace, "get", "deployments", _of(component), path)
+        return kubectl(self.namespace, "get", "deployments", _of(component), path)
+
+    def secret(self, name: str, entry: str) -> str:
+        """An entry of a Secret."""
+        return _decoded(self.namespace, name)[entry]
 
     def pods(self, component: str) -> list[str]:
         """The names of a component's pods that run."""
         running = "--field-selector=status.phase=Running"
-        return _kubectl(
+        return kubectl(
             self.namespace,
             "get",
             "pods",
@@ -51,14 +55,14 @@ class Release:
     def wait_without_workers(self) -> None:
         """Until the last worker has lingered, ended, and been removed."""
         _eventually(
-            lambda: not _kubectl(self.namespace, "get", "jobs,pods", _of("worker"), "--output=name"),
+            lambda: not kubectl(self.namespace, "get", "jobs,pods", _of("worker"), "--output=name"),
             "no worker is left",
         )
 
 
 @contextmanager
-def installed(values_file: Path | None, settings: dict[str, Any]) -> Iterator[Release]:
-    """A release with these settings (and values of the cluster's own), removed at the end."""
+def installed(values_file: Path | None, values: dict[str, Any]) -> Iterator[Release]:
+    """A release with these values (after those of the cluster's own), removed at the end."""
     for tool in ("kubectl", "helm"):
         if shutil.which(tool) is None:
             raise SystemExit(f"{tool} is needed: put it on the PATH")
@@ -71,16 +75,21 @@ def installed(values_file: Path | None, settings: dict[str, Any]) -> Iterator[Re
         if makes_crd:  # nobody else can install a chart whose CRD another release has left
             stack.callback(run, "kubectl", "delete", "crd", CRD, "--ignore-not-found", "--timeout=120s")
         stack.callback(_uninstall, namespace)
-        _install(namespace, values_file, {"settings": settings, "crds": {"install": makes_crd}})
+        _install(namespace, values_file, {**values, "crds": {"install": makes_crd}})
         yield Release(namespace, f"{namespace}-by-hand", stack.enter_context(_object_store(namespace)))
 
 
-def run(*command: str) -> str:
+def run(*command: str, stdin: str | None = None) -> str:
     """What a command says; the benchmark ends when it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}: {done.stderr}")
     return done.stdout
+
+
+def kubectl(namespace: str, *arguments: str, stdin: str | None = None) -> str:
+    """The same for kubectl, in a namespace."""
+    return run("kubectl", "--namespace", namespace, *arguments, stdin=stdin)
 
 
 def _install(namespace: str, values_file: Path | None, values: dict[str, Any]) -> None:
@@ -105,12 +114,12 @@ def _object_store(namespace: str) -> Iterator[S3ObjectStore]:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
-    secret = json.loads(_kubectl(namespace, "get", "secret", f"{RELEASE}-s3", "--output=json"))["data"]
+    secret = _decoded(namespace, f"{RELEASE}-s3")
     settings = S3Settings.from_environment(
         {
             "THUMBNAILS_S3_ENDPOINT": f"http://127.0.0.1:{port}",
-            "THUMBNAILS_S3_ACCESS_KEY": base64.b64decode(secret["accessKey"]).decode(),
-            "THUMBNAILS_S3_SECRET_KEY": base64.b64decode(secret["secretKey"]).decode(),
+            "THUMBNAILS_S3_ACCESS_KEY": secret["accessKey"],
+            "THUMBNAILS_S3_SECRET_KEY": secret["secretKey"],
         }
     )
 
@@ -137,8 +146,10 @@ def _object_store(namespace: str) -> Iterator[S3ObjectStore]:
         forward.wait()
 
 
-def _kubectl(namespace: str, *arguments: str) -> str:
-    return run("kubectl", "--namespace", namespace, *arguments)
+def _decoded(namespace: str, secret: str) -> dict[str, str]:
+    """The entries of a Secret."""
+    data = json.loads(kubectl(namespace, "get", "secret", secret, "--output=json"))["data"]
+    return {name: base64.b64decode(value).decode() for name, value in data.items()}
 
 
 def _of(component: str) -> str:

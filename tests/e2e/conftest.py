@@ -28,11 +28,11 @@ import requests
 import yaml
 from hack.cluster.faults import RunningNode
 from hack.cluster.layout import layout_from_environment
+from hack.receiver_pod import receiver_objects
 from standardwebhooks import Webhook
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "thumbnails"
-RECEIVER = Path(__file__).parent / "receiver.py"
 RIGHTS = Path(__file__).parent / "rights"
 RELEASE = "thumbnails"
 PATIENCE_SECONDS = 180.0
@@ -515,51 +515,6 @@ class Installer:
         # Nobody else can install a chart whose CRD another release has left.
         if self._made_crd and not os.environ.get("THUMBNAILS_TEST_KEEP"):
             self.tools.run("kubectl", "delete", "crd", CRD, "--ignore-not-found", "--timeout=120s")
-
-
-def receiver_objects(image: str) -> list[Document]:
-    """Manifests of the webhooks' receiver: its program, a pod, and a Service."""
-    labels = {"app.kubernetes.io/component": "receiver"}
-    return [
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": "receiver"},
-            "data": {"receiver.py": RECEIVER.read_text()},
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": "receiver", "labels": labels},
-            "spec": {
-                "automountServiceAccountToken": False,
-                "terminationGracePeriodSeconds": 0,
-                "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-                "containers": [
-                    {
-                        "name": "receiver",
-                        "image": image,
-                        "command": ["python", "-u", "/program/receiver.py"],
-                        "readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1},
-                        "securityContext": {
-                            "allowPrivilegeEscalation": False,
-                            "readOnlyRootFilesystem": True,
-                            "capabilities": {"drop": ["ALL"]},
-                        },
-                        "volumeMounts": [{"name": "program", "mountPath": "/program"}],
-                    }
-                ],
-                "volumes": [{"name": "program", "configMap": {"name": "receiver"}}],
-            },
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": "receiver"},
-            # Ready or not: a busy machine is late for probes, and a refused webhook comes again in minutes.
-            "spec": {"selector": labels, "ports": [{"port": 8080}], "publishNotReadyAddresses": True},
-        },
-    ]
 
 
 @pytest.fixture(scope="session")
