@@ -115,7 +115,10 @@ def create_app(
     app.add_error_handler(falcon.HTTPError, handle_http_error)
     app.add_error_handler(ThumbnailsError, handle_thumbnails_error)
 
-    waiting = Waiting(jobs, max_requests=settings.max_waiting_requests, max_seconds=settings.max_wait_seconds)
+    catalogue = Catalogue(jobs, History(objects))
+    waiting = Waiting(
+        catalogue, max_requests=settings.max_waiting_requests, max_seconds=settings.max_wait_seconds
+    )
     erasures = Erasures(objects, clock, new_id, sleep)
     intake = Intake(
         store=store,
@@ -140,7 +143,6 @@ def create_app(
         hold=timedelta(seconds=_IDEMPOTENCY_HOLD_SECONDS),
         retention=timedelta(seconds=settings.idempotency_seconds),
     )
-    catalogue = Catalogue(jobs, History(objects))
     thumbnail = Thumbnail(
         catalogue,
         objects,

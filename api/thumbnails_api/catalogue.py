@@ -13,6 +13,7 @@ from itertools import groupby, islice, takewhile
 from typing import Final
 
 from thumbnails_common.history import History
+from thumbnails_contract.errors import Unavailable
 from thumbnails_contract.history import Position, position_of
 from thumbnails_contract.job import ThumbnailJob
 from thumbnails_contract.names import is_job_name
@@ -27,7 +28,7 @@ _READERS: Final = 8
 
 
 class Catalogue:
-    """Every method may be called from any thread, and raises Unavailable when a store is away."""
+    """Every method may be called from any thread, and may raise Unavailable when a store is away."""
 
     def __init__(self, jobs: JobCache, history: History) -> None:
         self._jobs = jobs
@@ -43,6 +44,21 @@ class Catalogue:
         if job is None and is_job_name(name):
             job = self._history.get(caller.namespace, caller.account, name)
         return job
+
+    def wait_until_finished(self, job: ThumbnailJob, timeout_seconds: float) -> ThumbnailJob:
+        """The job as it is when it has ended, was deleted, time is up, or the cache stops.
+
+        One that left the job store in the meantime is as history has it; while that cannot be asked, as it
+        was seen last. Raises nothing.
+        """
+        latest = self._jobs.wait_until_finished(job, timeout_seconds)
+        if latest.status.finished or self._jobs.holds(latest):
+            return latest
+        try:
+            kept = self._history.get(job.key.namespace, job.spec.account, job.key.name)
+        except Unavailable:
+            return latest
+        return kept if kept is not None and kept.uid == job.uid else latest
 
     def holds(self, job: ThumbnailJob) -> bool:
         """Whether the job store has this very job still, as far as is known here."""

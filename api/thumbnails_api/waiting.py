@@ -9,7 +9,7 @@ from typing import Final
 
 from thumbnails_contract.job import ThumbnailJob
 
-from .job_cache import JobCache
+from .catalogue import Catalogue
 
 _WAIT = re.compile(r'wait[ \t]*=[ \t]*"?0*([0-9]+)"?', re.ASCII | re.IGNORECASE)
 _MOST_DIGITS: Final = 9  # more of them mean the same: longer than anybody waits
@@ -32,7 +32,7 @@ def applied(seconds: int) -> str:
 class Waiting:
     """Holds requests, few enough that threads are left to answer others."""
 
-    def __init__(self, jobs: JobCache, *, max_requests: int, max_seconds: int) -> None:
+    def __init__(self, jobs: Catalogue, *, max_requests: int, max_seconds: int) -> None:
         self._jobs = jobs
         self._places = threading.BoundedSemaphore(max_requests) if max_requests > 0 else None
         self._max_seconds: Final = max_seconds

@@ -1,11 +1,13 @@
 """Jobs past their TTL, for clients: as if nothing had happened, and at no cost for those that have not."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from thumbnails_api.accounts import Caller
+from thumbnails_api.catalogue import Catalogue
 from thumbnails_api.history_heads import HistoryHeads
 from thumbnails_common.history import History
 from thumbnails_common.tombstone import Tombstone
@@ -68,6 +70,21 @@ def test_a_follower_of_a_job_that_became_history_hears_its_end(service: Any, jpe
     assert f'"id":"{job_id}"' in service.get(f"/jobs/{job_id}/events").text
     seen = {"Last-Event-ID": job.resource_version}
     assert service.get(f"/jobs/{job_id}/events", headers=seen).status_code == 204
+
+
+def test_whoever_waits_for_a_job_that_goes_as_soon_as_it_has_ended_sees_its_end(
+    service: Any, jpeg: bytes
+) -> None:
+    job_id = service.upload(jpeg).json["id"]
+    pending = ThumbnailJob.parse(service.store.get("thumbnails", job_id))
+    service.finish(job_id)
+    ended = service.archive(job_id)
+    catalogue = Catalogue(service.jobs, History(service.objects))
+    assert catalogue.wait_until_finished(pending, 30) == ended
+    another = replace(pending, uid="another-of-that-name")
+    assert catalogue.wait_until_finished(another, 30) == another
+    service.objects.failures["get"] = [ObjectStoreUnavailable()]
+    assert catalogue.wait_until_finished(pending, 30) == pending
 
 
 def test_a_miss_is_one_question_to_the_object_store(service: Any, problem: Any, jpeg: bytes) -> None:

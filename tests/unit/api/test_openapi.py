@@ -10,6 +10,7 @@ import falcon.inspect
 import jsonschema_rs
 import pytest
 from schemathesis.specs.openapi.definitions import OPENAPI_31
+from tests.openapi_checker import Checker
 
 from thumbnails_api.accounts import Access, Caller
 from thumbnails_api.links import LinkSigner
@@ -69,61 +70,6 @@ def resolve(document: Document, reference: str) -> Any:
     for part in reference.removeprefix("#/").split("/"):
         found = found[part]
     return found
-
-
-def closed(element: Any) -> Any:
-    """The same schemas, without room for members that they do not name; Problem is there to be extended."""
-    if isinstance(element, list):
-        return [closed(item) for item in element]
-    if not isinstance(element, dict):
-        return element
-    result = {name: value if name == "allOf" else closed(value) for name, value in element.items()}
-    is_object = "properties" in result and (result.get("type") == "object" or "allOf" in result)
-    is_problem = result.get("description", "").startswith("RFC 9457")
-    if (is_object or "allOf" in result) and not is_problem and "additionalProperties" not in result:
-        result["unevaluatedProperties"] = False
-    return result
-
-
-class Checker:
-    """Holds answers against a document, whose schemas leave no room for more."""
-
-    def __init__(self, document: Document) -> None:
-        self.document = {**closed(document), "$schema": "https://json-schema.org/draft/2020-12/schema"}
-
-    def schema(self, instance: Any, schema: Document) -> None:
-        validator = jsonschema_rs.Draft202012Validator(
-            {**schema, "components": self.document["components"]}, validate_formats=True
-        )
-        errors = [f"{error.instance_path}: {error.message}" for error in validator.iter_errors(instance)]
-        assert errors == [], instance
-
-    def component(self, instance: Any, name: str) -> None:
-        self.schema(instance, {"$ref": f"#/components/schemas/{name}"})
-
-    def answer(self, result: Any, method: str, path: str) -> Any:
-        """The JSON of an answer that is as it is described."""
-        operation = self.document["paths"][path][method.lower()]
-        status = str(result.status_code)
-        assert status in operation["responses"], (method, path, result.text)
-        described = operation["responses"][status]
-        headers = {name.lower() for name in described["headers"]}
-        # HTTP's own, and what protects browsers.
-        plain = {
-            "content-type",
-            "content-length",
-            "content-security-policy",
-            "cross-origin-resource-policy",
-            "referrer-policy",
-            "x-accel-buffering",
-            "x-content-type-options",
-        }
-        assert {name.lower() for name in result.headers} <= headers | plain
-        media = result.headers["content-type"].partition(";")[0]
-        assert media in described["content"]
-        instance = json.loads(result.text)
-        self.schema(instance, described["content"][media]["schema"])
-        return instance
 
 
 @pytest.fixture
