@@ -32,6 +32,9 @@ _ARCHIVE_SIGNATURES: Final = (b"PK\x03\x04", b"PK\x05\x06")
 # What can be uploaded.
 DECODED_FORMATS: Final = (*dict.fromkeys(format_ for _, format_ in _SIGNATURES), Format.WEBP)
 
+_WEBP_KIND: Final = 12  # where the first chunk of a WebP is named
+_VP8_SIDE: Final = (1 << 14) - 1
+
 # A JPEG with 255 segments of an ICC profile and as many of XMP takes some 2,000 reads.
 _READ_BUDGET: Final = 4_000
 _BYTE_BUDGET: Final = 1 << 20
@@ -93,4 +96,8 @@ def read_dimensions(file: BinaryIO) -> tuple[int, int] | None:
     """
     file.seek(0)
     width, height = imagesize.get(_FrugalReader(file), exif_rotation=False)  # -1 for whatever goes wrong
+    file.seek(_WEBP_KIND)
+    if width > 0 and height > 0 and file.read(4) == b"VP8 ":
+        # The two bits above each are hints how to scale it (RFC 6386, 9.1), which imagesize counts in.
+        width, height = width & _VP8_SIDE, height & _VP8_SIDE
     return (width, height) if width > 0 and height > 0 else None

@@ -20,7 +20,7 @@ from .spec import Format, Output, Spec
 
 # Part of every recipe hash: raise it whenever a renderer would make other pixels or bytes than before.
 # A worker of another version gets no items.
-RENDERER_VERSION: Final = 4
+RENDERER_VERSION: Final = 5
 
 SOURCES: Final = "sources/"
 THUMBNAILS: Final = "thumbnails/"

@@ -122,6 +122,22 @@ def _twelve_bits() -> bytes:
     return b"\xff\xd8" + b"".join(parts)
 
 
+def _lossless_kind() -> bytes:
+    """What a reader finds of a JPEG-LS (ITU-T T.87) up to its pixels: a frame of its own kind."""
+    frame = segment(0xF7, struct.pack(">BHHB3B", 8, scene.HEIGHT, scene.WIDTH, 1, 1, 0x11, 0))
+    scan = segment(_SOS, bytes([1, 1, 0, 0, 0, 0]))
+    return b"\xff\xd8" + frame + scan + bytes(64) + b"\xff\xd9"
+
+
+def _late_height() -> bytes:
+    """The header says 0 lines, and a segment behind the scan how many there are (T.81, B.2.5)."""
+    data = bytearray(write(scene.colour())[:-2])
+    at = data.index(bytes([0xFF, _SOF0])) + 5
+    height = data[at : at + 2]
+    data[at : at + 2] = bytes(2)
+    return bytes(data) + segment(0xDC, bytes(height)) + b"\xff\xd9"
+
+
 def _with_thumbnail() -> bytes:
     """An EXIF block that holds a JPEG of something else, as those of cameras do."""
     inner = write(scene.other(40, 30), progressive=True)
@@ -331,4 +347,6 @@ KINDS: Final = (
         refused="UnsupportedFormat",
         note="libjpeg of Pillow's wheels reads 8 bits a sample.",
     ),
+    _kind("JPEG-LS", "another coding with the same marker", _lossless_kind, refused="UnsupportedFormat"),
+    _kind("height behind the pixels", "DNL", _late_height, refused="UnsupportedFormat"),
 )

@@ -621,4 +621,11 @@ KINDS: Final = (
         given(_damaged, b"IDAT", 700),
         refused="CorruptSource",
     ),
+    _kind(
+        "CgBI",
+        "as Xcode packs it for devices",
+        lambda: write(scene.colour()).replace(SIGNATURE, SIGNATURE + chunk(b"CgBI", bytes(4)), 1),
+        refused="UnsupportedFormat",
+        note="It has a PNG's signature, but other pixels.",
+    ),
 )

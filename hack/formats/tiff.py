@@ -53,7 +53,7 @@ def _block(samples: np.ndarray, page: Page, order: Order) -> bytes:
         step = 1 if page.planar else page.samples.shape[2]
         rows = rows.copy()
         rows[:, step:] -= samples.reshape(samples.shape[0], -1)[:, :-step]
-    if page.bits < 8:
+    if page.bits % 8:
         bits = (rows[..., None] >> np.arange(page.bits - 1, -1, -1)) & 1
         data = np.packbits(bits.reshape(len(rows), -1).astype(np.uint8), axis=1).tobytes()
     else:
@@ -228,6 +228,10 @@ def _shows_palette(bits: int) -> list[Pixels]:
     return [scene.indexed(1 << bits)]
 
 
+def _compressed_as(number: int) -> bytes:
+    return write(Page(scene.colour(), RGB, tags={259: (_SHORT, [number])}))
+
+
 def _fax(compression: str) -> bytes:
     file = io.BytesIO()
     Image.fromarray(scene.bilevel()[..., 0] > 0).save(file, "TIFF", compression=compression)
@@ -361,6 +365,7 @@ KINDS: Final = (
         for bits in (1, 2, 4)
     ),
     _kind("grey 8 bit", "", lambda: write(Page(scene.grey(), BLACK_IS_ZERO)), **_GREY),
+    _kind("grey 12 bit", "4,096 levels", given(_grey, 12), **_GREY, differs="libvips does not read these."),
     _kind("grey 16 bit", "", lambda: write(Page(_sixteen(scene.grey()), BLACK_IS_ZERO, 16)), **_GREY),
     _kind(
         "grey 16 bit, big-endian",
@@ -525,11 +530,15 @@ KINDS: Final = (
         shows=still(scene.grey_alpha),
         out="PNG RGBA",
     ),
-    _kind(
-        "WebP in it",
-        "compression 50001",
-        lambda: write(Page(scene.colour(), RGB, tags={259: (_SHORT, [50_001])})),
-        refused="UnsupportedFormat",
+    *(
+        _kind(
+            f"{name} in it",
+            f"compression {number}",
+            given(_compressed_as, number),
+            refused="UnsupportedFormat",
+            note="Pillow's wheels have no such codec for TIFF.",
+        )
+        for name, number in (("WebP", 50_001), ("JPEG 2000", 34_712), ("LERC", 34_887), ("PNG", 34_933))
     ),
     _kind(
         "YCbCr",

@@ -66,6 +66,14 @@ def test_animations(picture: Any) -> None:
         assert read_dimensions(file) == (123, 77)
 
 
+def test_hints_how_to_scale_a_webp_are_no_pixels(picture: Any) -> None:
+    content = bytearray(picture("WEBP", (123, 77)))
+    sides = content.index(b"\x9d\x01\x2a") + 3
+    content[sides + 1] |= 0x40
+    content[sides + 3] |= 0x80
+    assert read_dimensions(io.BytesIO(content)) == (123, 77)
+
+
 def test_big_endian_tiff(picture: Any) -> None:
     content = picture("TIFF", (123, 77), mode="I;16B")
     assert content.startswith(b"MM\x00*")

@@ -98,7 +98,7 @@ def test_formats_are_recipes_of_their_own_whatever_was_asked_for_beside_them() -
 
 def test_recipe_hashes_stay_the_same_between_releases() -> None:
     """A changed hash renders everything again: change it on purpose only, with RENDERER_VERSION."""
-    assert keys.recipe_hash(BASE, Format.AUTO) == "3d92356cbe2914f3d37a00f6c0f77f63"
+    assert keys.recipe_hash(BASE, Format.AUTO) == "75ee4504f84e81f7f09e996e588a9144"
 
 
 @given(st.text(max_size=8), st.integers(0, 10))

@@ -203,14 +203,7 @@ def _load_tiff(opened: Opened, at_least: Size | None) -> Image.Image:
             small.info.update(opened.info)
             return small
         check_memory(_needed_bytes(opened), opened.available_bytes)
-    try:
-        image.load()
-    except OSError as error:
-        if layout.compression == tiff.WEBP:  # which Pillow's wheel does not have in its libtiff
-            raise UnsupportedFormat(
-                "The TIFF is compressed as WebP; save it in a more common way."
-            ) from error
-        raise
+    image.load()
     done = tiff.finished(image, layout)
     if done is not image:
         done.info.update(opened.info)

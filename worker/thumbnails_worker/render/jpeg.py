@@ -20,6 +20,7 @@ _STANDALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 _FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
 _LOSSLESS: Final = frozenset({0xC3, 0xCB})
 _HIERARCHICAL: Final = frozenset({0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF})
+_LS: Final = 0xF7  # SOF55 of ITU-T T.87
 _BITS: Final = 8
 _EOI: Final = b"\xff\xd9"
 _SCAN: Final = re.compile(rb"\xff\xda")
@@ -62,12 +63,14 @@ def segments(data: Data) -> Iterator[Segment]:
 
 def why_unsupported(data: Data) -> str | None:
     """What of a JPEG's frame the decoder does not know, in words for the client; None when it knows all."""
-    segment = next((segment for segment in segments(data) if segment.marker in _FRAMES), None)
+    segment = next((segment for segment in segments(data) if segment.marker in {*_FRAMES, _LS}), None)
     frame = data[segment.start : segment.start + 6] if segment else b""
     if segment is None or len(frame) < 6:  # noqa: PLR2004 - B.2.2
         return None
-    bits, components = frame[0], frame[5]
+    bits, lines, components = frame[0], frame[1:3], frame[5]
     reasons = (
+        (segment.marker == _LS, "It is a JPEG-LS; save it as a plain JPEG."),
+        (lines == b"\0\0", "The JPEG tells its height behind its pixels (DNL); save it anew."),
         (segment.marker in _HIERARCHICAL, "It is a hierarchical JPEG; save it as a plain one."),
         (bits != _BITS, f"The JPEG has {bits} bits a sample; save it with {_BITS}."),
         (segment.marker in _LOSSLESS, "It is a lossless JPEG; save it as a plain one."),

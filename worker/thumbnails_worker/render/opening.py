@@ -129,6 +129,10 @@ def _open_png(file: BinaryIO, data: mmap.mmap | bytes, limits: Limits, available
     check_parts(png.chunks(data), limits)
     facts = png.read_facts(data)
     if facts is None:
+        if png.is_of_apple(data):
+            raise UnsupportedFormat(
+                "The PNG is optimized for apps of Apple (CgBI); send the one it was made of."
+            )
         raise CorruptSource
     # Pillow believes what the header says of the number of frames.
     check_source(Header(SourceFormat.PNG, (facts.width, facts.height), png.count_frames(data)), limits)
@@ -236,6 +240,8 @@ def _open_tiff(
     check_source(Header(SourceFormat.TIFF, (layout.width, layout.length)), limits)
     if not (layout.width and layout.length and directory.pieces):
         raise CorruptSource
+    if why := tiff.why_unsupported(layout):
+        raise UnsupportedFormat(why)
     header = Header(SourceFormat.TIFF, (layout.width, layout.length))
     facts = (directory, layout)
     if not samples.is_needed(layout):

@@ -124,6 +124,11 @@ def read_facts(data: Data) -> Facts | None:
     )
 
 
+def is_of_apple(data: Data) -> bool:
+    """Whether it is what Xcode makes of a PNG for a device: no PNG any more, but it has the signature."""
+    return data[12:16] == b"CgBI"
+
+
 def count_frames(data: Data) -> int:
     """What acTL says, which stands before the pixels (APNG, now 11.3.6.1); 1 for a still picture."""
     for chunk in chunks(data):

@@ -9,10 +9,12 @@ import struct
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from types import MappingProxyType
 from typing import Final, Self
 
 from PIL import Image
+from PIL.TiffImagePlugin import COMPRESSION_INFO
 
 from .modes import sixteen_bits_to_8, to_working
 from .splice import splice
@@ -31,8 +33,23 @@ _KEPT: Final = (
     *(_T4_OPTIONS, _T6_OPTIONS, PREDICTOR, _COLOUR_MAP, TILE_WIDTH, TILE_LENGTH, _INK_SET),
     *(EXTRA_SAMPLES, SAMPLE_FORMAT, JPEG_TABLES, *_YCBCR, PROFILE),
 )
-UNCOMPRESSED, OLD_JPEG, JPEG, WEBP = 1, 6, 7, 50_001
+UNCOMPRESSED, OLD_JPEG, JPEG, _WEBP = 1, 6, 7, 50_001
+# Compressions that Pillow's wheel has not in its libtiff, as far as they have a name.
+_NOT_KNOWN: Final = {
+    22_610: "JPEG XR",
+    33_003: "JPEG 2000",
+    33_005: "JPEG 2000",
+    34_661: "JBIG",
+    34_712: "JPEG 2000",
+    34_887: "LERC",
+    34_892: "lossy JPEG (DNG)",
+    34_933: "PNG",
+    _WEBP: "WebP",
+    50_002: "JPEG XL",
+    52_546: "JPEG XL",
+}
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3  # sample formats
+_TWELVE: Final = 12  # bits a sample
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, CMYK = 0, 1, 2, 5  # photometric interpretations
 ASSOCIATED, UNASSOCIATED = 1, 2  # alpha, as extra samples
 
@@ -179,9 +196,27 @@ class Layout:
         )
 
 
+def why_unsupported(layout: Layout) -> str | None:
+    """What of a TIFF's compression the decoder does not know, in words for the client; None when it does."""
+    number = layout.compression
+    if number in COMPRESSION_INFO and number not in _NOT_KNOWN:
+        return None
+    name = _NOT_KNOWN.get(number, f"compression {number}")
+    return f"The TIFF is compressed as {name}; save it in a more common way."
+
+
+@cache  # few pictures need it
+def _twelve_bits_to_8() -> list[int]:
+    """For `Image.point`: the 8-bit level of each of 4,096, which Pillow keeps as they are in 16 bits."""
+    most = (1 << _TWELVE) - 1
+    return [round(min(level, most) * 255 / most) for level in range(1 << 16)]
+
+
 def finished(image: Image.Image, layout: Layout) -> Image.Image:
     """A picture as Pillow decoded it, put right where Pillow does not look at the kind of numbers."""
     white_is_zero = layout.photometric == WHITE_IS_ZERO
+    if image.mode.startswith("I;16") and layout.bits == (_TWELVE,):
+        return image.convert("I").point(_twelve_bits_to_8(), "L")
     if image.mode.startswith("I;16") and white_is_zero:
         return image.convert("I").point(sixteen_bits_to_8()[::-1], "L")
     if image.mode == "F" and white_is_zero:
