@@ -15,7 +15,7 @@ from thumbnails_worker.nursery import Nursery, Renderer, start_nursery
 from thumbnails_worker.settings import Settings
 
 MIB: Final = 1 << 20
-_AT_REST: Final = 4  # three standard streams and the connection
+_AT_REST: Final = 6  # three standard streams, one more for tracebacks, /proc/self/statm, the connection
 _SETTLE_SECONDS: Final = 5.0
 
 

@@ -28,7 +28,7 @@ _MOST_SEED_BYTES: Final = 200_000
 _CHECK_EVERY: Final = 100
 _SLOWEST_KEPT: Final = 5
 # A renderer with nothing to do gives back what it keeps for the next picture: what is left is its own.
-_MOST_RESIDENT_AT_REST: Final = 96 * MIB
+_MOST_RESIDENT_AT_REST: Final = 64 * MIB
 
 OUTPUTS: Final[tuple[tuple[Output, Format], ...]] = (
     (Output(width=100, height=100), Format.AUTO),

@@ -23,6 +23,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _MMAP_BYTES, _KEPT_BYTES = 32 << 20, 128 << 20
 
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+_STATM_BYTES: Final = 256  # seven numbers, at most
 
 _KILLED_BEFORE: Final = 500  # of 1,000: so much of the machine's memory it seems to use in addition
 _KILLED_FIRST: Final = 1000
@@ -74,9 +75,16 @@ def give_back_freed_memory() -> None:
         _libc.malloc_trim(ctypes.c_size_t(0))
 
 
-def data_bytes() -> int:
-    """What counts against RLIMIT_DATA now: private writable memory (field 6 of /proc/self/statm)."""
-    return int(Path("/proc/self/statm").read_text("ascii").split()[5]) * _PAGE_BYTES
+class DataMeter:
+    """Tells what counts against RLIMIT_DATA, also once this process can open no file any more."""
+
+    def __init__(self) -> None:
+        """To be made by the process that it is to measure."""
+        self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+
+    def data_bytes(self) -> int:
+        """Private writable memory now (field 6 of /proc/self/statm)."""
+        return int(os.pread(self._statm, _STATM_BYTES, 0).split()[5]) * _PAGE_BYTES
 
 
 def confine() -> bool:

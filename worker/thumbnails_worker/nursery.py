@@ -132,14 +132,14 @@ def _fork_renderer(connection: socket.socket, file: int, memory_bytes: int) -> i
         connection.close()
         linux.be_killed_first()
         resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
-        at_rest_bytes = linux.data_bytes()
+        meter = linux.DataMeter()
         linux.keep_freed_memory()
         linux.confine()
         # Decoders print what they think of a hostile file, and it could make them print much.
-        sys.stderr = os.fdopen(os.dup(2), "w")
+        sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
         os.dup2(1, 2)  # /dev/null
         with socket.socket(fileno=file) as own:
-            renderer.serve(own, at_rest_bytes)
+            renderer.serve(own, meter)
 
     pid = os.fork()
     if pid == 0:

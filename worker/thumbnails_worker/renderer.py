@@ -20,13 +20,16 @@ from thumbnails_contract.wire import Limits
 
 from . import linux
 from .messages import MAX_MESSAGE_BYTES, Picture, RenderReply, RenderRequest
+from .render.colour import forget_profiles
 from .render.encode import Encoded, Recipe, encode
 from .render.pipeline import Rendered, Wanted, render
-from .render.resize import load_cykooz, resize_with_pillow
+from .render.resize import CykoozResize, load_cykooz, resize_with_pillow
 
 _RESIZE: Final = load_cykooz() or resize_with_pillow
 _MOST_DETAIL: Final = 200
 _IDLE_SECONDS: Final = 1.0
+# Kept of earlier pictures: with less than this, a failure has another cause.
+_MUCH_BYTES: Final = 16 << 20
 
 
 def warm_up() -> None:
@@ -44,11 +47,9 @@ def warm_up() -> None:
         render(io.BytesIO(data), data, [wanted], Limits(), _RESIZE)
 
 
-def serve(connection: socket.socket, at_rest_bytes: int) -> None:
-    """Answer requests until the supervisor closes the connection.
-
-    `at_rest_bytes`: what this process has allocated without any picture.
-    """
+def serve(connection: socket.socket, meter: linux.DataMeter) -> None:
+    """Answer requests until the supervisor closes the connection; `meter` measures this process."""
+    memory = _Memory(meter)
     replied = None
     while True:
         data, descriptors = _receive(connection)
@@ -57,7 +58,8 @@ def serve(connection: socket.socket, at_rest_bytes: int) -> None:
         waited_seconds = 0.0 if replied is None else time.monotonic() - replied
         request = RenderRequest.from_bytes(data)
         _limit(request)
-        reply, encoded = _answer(request, descriptors[0], request.memory_bytes - at_rest_bytes)
+        with os.fdopen(descriptors[0], "rb") as original:
+            reply, encoded = _answer(request, original, memory)
         reply = replace(reply, waited_seconds=waited_seconds)
         files = []
         while encoded:  # none is kept twice
@@ -70,13 +72,38 @@ def serve(connection: socket.socket, at_rest_bytes: int) -> None:
         replied = time.monotonic()
 
 
+class _Memory:
+    """What this process has without any picture, and what it keeps of one for the next."""
+
+    def __init__(self, meter: linux.DataMeter) -> None:
+        self._meter = meter
+        self.at_rest_bytes = meter.data_bytes()
+
+    @property
+    def kept_bytes(self) -> int:
+        """What is kept now: it counts against the limit of the next picture."""
+        return self._meter.data_bytes() - self.at_rest_bytes
+
+    def give_back(self) -> None:
+        """Keep nothing."""
+        forget_profiles()
+        _give_back_working_memory()
+
+
+def _give_back_working_memory() -> None:
+    """Keep nothing but what is small and takes long to make."""
+    if isinstance(_RESIZE, CykoozResize):
+        _RESIZE.give_back()
+    linux.give_back_freed_memory()
+
+
 def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
     """The next request, however long that takes; with nothing to do, nothing is kept for it."""
     connection.settimeout(_IDLE_SECONDS)
     try:
         data, descriptors, _flags, _address = socket.recv_fds(connection, MAX_MESSAGE_BYTES, 1)
     except TimeoutError:
-        linux.give_back_freed_memory()
+        _give_back_working_memory()
         connection.settimeout(None)
         data, descriptors, _flags, _address = socket.recv_fds(connection, MAX_MESSAGE_BYTES, 1)
     connection.settimeout(None)
@@ -93,18 +120,30 @@ def _limit(request: RenderRequest) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (used + request.limits.cpu_seconds, hard))
 
 
-def _answer(
-    request: RenderRequest, descriptor: int, available_bytes: int
+def _answer(request: RenderRequest, file: BinaryIO, memory: _Memory) -> tuple[RenderReply, list[Encoded]]:
+    """Render; when that fails where much is kept of earlier pictures, once more without it.
+
+    A decoder that gets no memory may say that its file is damaged: what becomes of a picture must not depend
+    on those before it.
+    """
+    kept_bytes = memory.kept_bytes
+    available_bytes = request.memory_bytes - memory.at_rest_bytes
+    if kept_bytes > _MUCH_BYTES and request.limits.render_truncated:  # it would be shown as far as it goes
+        memory.give_back()
+    reply, encoded = _attempt(request, file, available_bytes)
+    if reply.error is not None and kept_bytes > _MUCH_BYTES:
+        memory.give_back()
+        if memory.kept_bytes < kept_bytes - _MUCH_BYTES:
+            return _attempt(request, file, available_bytes)
+    return reply, encoded
+
+
+def _attempt(
+    request: RenderRequest, file: BinaryIO, available_bytes: int
 ) -> tuple[RenderReply, list[Encoded]]:
     begun = time.monotonic()
     try:
-        with os.fdopen(descriptor, "rb") as file:
-            try:
-                rendered = _render(request, file, available_bytes)
-            except MemoryError:
-                # Once more without what is kept of earlier pictures, which counts against the limit.
-                linux.give_back_freed_memory()
-                rendered = _render(request, file, available_bytes)
+        rendered = _render(request, file, available_bytes)
         pictures = tuple(
             Picture(p.width, p.height, p.frames, p.content_type, p.thumbhash) for p in rendered.pictures
         )

@@ -46,12 +46,13 @@ def data_kept_of(blocks: int, *, keep: bool) -> tuple[int, int]:
 import sys
 from thumbnails_worker import linux
 if {keep}: linux.keep_freed_memory()
-before = linux.data_bytes()
+meter = linux.DataMeter()
+before = meter.data_bytes()
 block = bytes(1 << 20) * {blocks}
 del block
-kept = linux.data_bytes() - before
+kept = meter.data_bytes() - before
 linux.give_back_freed_memory()
-print(kept >> 20, (linux.data_bytes() - before) >> 20)
+print(kept >> 20, (meter.data_bytes() - before) >> 20)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     kept, left = done.stdout.split()

@@ -22,6 +22,9 @@ MODES: Final = frozenset({"L", "RGB", "RGBA", "CMYK"})
 _GAP: Final = 3.0
 _LANCZOS_RADIUS: Final = 3
 
+# Of the memory that cykooz works in: enough for twelve megapixels with alpha.
+_MOST_KEPT_BYTES: Final = 64 << 20
+
 
 def resize_with_pillow(image: Image.Image, box: Box, size: Size) -> Image.Image:
     """The port's implementation that is always there."""
@@ -31,22 +34,29 @@ def resize_with_pillow(image: Image.Image, box: Box, size: Size) -> Image.Image:
     return image.resize(size, Image.Resampling.LANCZOS, box, _GAP)
 
 
-def load_cykooz() -> Resize | None:
-    """The SIMD implementation, or None where the package is not installed."""
-    try:
-        from cykooz_resizer import (  # noqa: PLC0415 - an optional package
-            FilterType,
-            ResizeAlg,
-            ResizeOptions,
-            Resizer,
-        )
-        from cykooz_resizer.structs import CropBox  # noqa: PLC0415 - as above
-    except ImportError:
-        return None
-    resizer = Resizer()
-    lanczos = ResizeAlg.convolution(FilterType.lanczos3)
+class CykoozResize:
+    """The SIMD implementation of the port, where its package is installed.
 
-    def resize_with_cykooz(image: Image.Image, box: Box, size: Size) -> Image.Image:
+    Its resizer keeps the memory that it works in, which is a copy of the picture where alpha is multiplied
+    in: the next picture finds it ready, as it finds what malloc keeps.
+    """
+
+    def __init__(self) -> None:
+        """Raises ImportError where the package does not exist."""
+        import cykooz_resizer  # noqa: PLC0415 - an optional package
+        from cykooz_resizer.structs import CropBox  # noqa: PLC0415 - as above
+
+        self._make_resizer, self._options = cykooz_resizer.Resizer, cykooz_resizer.ResizeOptions
+        self._crop_box = CropBox
+        self._lanczos = cykooz_resizer.ResizeAlg.convolution(cykooz_resizer.FilterType.lanczos3)
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Keep nothing for the next picture."""
+        self._resizer = self._make_resizer()
+
+    def __call__(self, image: Image.Image, box: Box, size: Size) -> Image.Image:
+        """See `Resize`."""
         if image.size != image.im.size:  # Rust takes the first as the number of pixels that there are
             raise ValueError("a picture with two sizes")
         if image.mode != "RGBA":  # that would have to be premultiplied first, which takes as long as it saves
@@ -54,17 +64,26 @@ def load_cykooz() -> Resize | None:
         left, top, right, bottom = box
         # Rust aborts the process when it gets no memory: let Python ask for as much first, and fail softly.
         premultiplied = image.width * image.height if image.mode == "RGBA" else 0
-        bytearray(4 * (size[0] * (image.height + size[1]) + premultiplied))
+        working_bytes = 4 * (size[0] * (image.height + size[1]) + premultiplied)
+        bytearray(working_bytes)
         target = Image.new(image.mode, size)
-        options = ResizeOptions(
-            resize_alg=lanczos,
-            crop_box=CropBox(left, top, right - left, bottom - top),
+        options = self._options(
+            resize_alg=self._lanczos,
+            crop_box=self._crop_box(left, top, right - left, bottom - top),
             use_alpha=image.mode == "RGBA",
         )
-        resizer.resize_pil(image, target, options)
+        self._resizer.resize_pil(image, target, options)
+        if working_bytes > _MOST_KEPT_BYTES:
+            self.give_back()
         return target
 
-    return resize_with_cykooz
+
+def load_cykooz() -> CykoozResize | None:
+    """The SIMD implementation, or None where the package is not installed."""
+    try:
+        return CykoozResize()
+    except ImportError:
+        return None
 
 
 def _shrink(image: Image.Image, box: Box, size: Size) -> tuple[Image.Image, Box]:
