@@ -38,7 +38,8 @@ def main() -> int:
         now.write(file)
         if now.inputs % 1_000 == 0:
             print(
-                f"{now.inputs:6} inputs, {now.pictures} pictures, findings: {now.findings or 'none'}",
+                f"{now.inputs:6} inputs, {now.pictures} pictures, {now.last_resident_mib} MiB at rest,"
+                f" findings: {now.findings or 'none'}",
                 flush=True,
             )
 

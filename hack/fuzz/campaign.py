@@ -72,6 +72,7 @@ class Totals:
     seconds: float = 0.0
     slowest: list[tuple[float, int, str]] = field(default_factory=list)  # seconds, input, seed
     resident_mib: int = 0  # at rest, the most seen
+    last_resident_mib: int = 0
     most_resident_mib: int = 0
 
     @classmethod
@@ -169,7 +170,8 @@ class Campaign:
         if self._boundary.descriptors() != self._descriptors:
             self._found("descriptors stay open", totals.inputs, b"")
         resident = self._boundary.resident_bytes(_MOST_RESIDENT_AT_REST)
-        totals.resident_mib = max(totals.resident_mib, resident // MIB)
+        totals.last_resident_mib = resident // MIB
+        totals.resident_mib = max(totals.resident_mib, totals.last_resident_mib)
         if resident > _MOST_RESIDENT_AT_REST:
             self._found("memory grows", totals.inputs, b"")
 
