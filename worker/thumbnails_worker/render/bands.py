@@ -28,7 +28,6 @@ _MOST_BAND_BYTES: Final = 4 << 20  # of pixels; more is not faster
 _COPIES: Final = 8
 # What all that may take of the memory that there is.
 _SHARE: Final = 4
-_INFLATED_BYTES: Final = 1 << 18
 # By the bytes of a pixel in a PNG's stream: the 8-bit kind with as many (colour type, Pillow's mode).
 _CARRIERS: Final = {1: (0, "L"), 2: (4, "LA"), 3: (2, "RGB"), 4: (6, "RGBA")}
 
@@ -67,7 +66,7 @@ def shrink(bands: Iterator[Image.Image], size: Size, factor: int) -> Image.Image
 
 def can_cut_png(facts: png.Facts) -> bool:
     """Not interlaced, nor of more than four bytes a pixel, which no 8-bit kind has."""
-    if facts.interlaced or facts.colour not in (0, 2, 3, 4, 6):
+    if facts.interlaced or facts.colour not in png.CHANNELS:
         return False
     if facts.depth == 16:  # noqa: PLR2004 - bits
         return facts.colour in (0, 4) and facts.transparent is None
@@ -83,7 +82,7 @@ def png_bands(
     as it was decoded. Ends early when the stream does; raises zlib.error when that is damaged.
     """
     (_rows, row_bytes), *_ = facts.row_sizes
-    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[facts.colour]
+    channels = png.CHANNELS[facts.colour]
     pixel_bytes = max(1, channels * facts.depth // 8)
     colour, carrier = _CARRIERS[pixel_bytes]
     wide = (row_bytes - 1) // pixel_bytes
@@ -128,7 +127,7 @@ class _Stream:
     """The content of a PNG's IDAT chunks, read like a file: never more of it in memory than is asked for."""
 
     def __init__(self, data: Data) -> None:
-        self._pieces = _inflated(data)
+        self._pieces = png.inflated(data)
         self._rest = b""
 
     def read(self, count: int) -> bytes:
@@ -144,33 +143,11 @@ class _Stream:
         return whole[:count]
 
 
-def _inflated(data: Data) -> Iterator[bytes]:
-    inflate = zlib.decompressobj()
-    for chunk in png.chunks(data):
-        if chunk.kind != b"IDAT":
-            continue
-        piece = chunk.data(data)
-        while piece and not inflate.eof:
-            yield inflate.decompress(piece, _INFLATED_BYTES)
-            piece = inflate.unconsumed_tail
-
-
 def _png(width: int, height: int, colour: int, rows: bytes) -> bytes:
     """A PNG of 8 bits whose rows are not compressed."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return b"".join(
-            (
-                struct.pack(">I4s", len(content), kind),
-                content,
-                struct.pack(">I", zlib.crc32(content, zlib.crc32(kind))),
-            )
-        )
-
     header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
-    return b"".join(
-        (png.SIGNATURE, chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows, 0)), chunk(b"IEND", b""))
-    )
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows, 0)), (b"IEND", b""))
+    return png.SIGNATURE + b"".join(png.written(kind, content) for kind, content in chunks)
 
 
 def can_cut_tiff(layout: tiff.Layout, mode: str) -> bool:

@@ -16,7 +16,7 @@ from .splice import splice
 Data = bytes | mmap.mmap
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
-_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the colour type (11.2.1)
+CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the colour type (11.2.1)
 GREY, RGB, PALETTE = 0, 2, 3
 # First column and row of each pass of Adam7, and how far apart those are that follow (8.2).
 _PASSES: Final = (
@@ -29,7 +29,7 @@ _PASSES: Final = (
     (0, 1, 1, 2),
 )
 _SPARE_BYTES: Final = 1 << 16  # of a stream, beside its rows
-_INFLATED_BYTES: Final = 1 << 20
+_INFLATED_BYTES: Final = 1 << 18
 _CRITICAL: Final = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 _ANIMATION: Final = frozenset({b"acTL", b"fcTL", b"fdAT"})
 # Ancillary chunks that change what a viewer sees, and the lengths that they have at least.
@@ -79,7 +79,7 @@ class Facts:
     @property
     def row_sizes(self) -> Iterator[tuple[int, int]]:
         """How many rows the stream has, and the bytes of each with its filter's: for every pass."""
-        bits = self.depth * _CHANNELS.get(self.colour, 1)
+        bits = self.depth * CHANNELS.get(self.colour, 1)
         passes = _PASSES if self.interlaced else ((0, 0, 1, 1),)
         for left, top, across, down in passes:
             columns, rows = -(-(self.width - left) // across), -(-(self.height - top) // down)
@@ -178,22 +178,36 @@ def is_whole(data: Data) -> bool:
     Pillow takes a stream that ends early for the whole picture. Costs one more inflation, in pieces.
     """
     facts = read_facts(data)
-    if facts is None or facts.colour not in _CHANNELS:
+    if facts is None or facts.colour not in CHANNELS:
         return True
     needed = sum(rows * size for rows, size in facts.row_sizes)
-    inflate = zlib.decompressobj()
     found = 0
+    try:
+        for piece in inflated(data):
+            found += len(piece)
+            if found >= needed:
+                return True
+    except zlib.error:
+        return True  # what is wrong with the stream itself is for the decoder to say
+    return False
+
+
+def inflated(data: Data) -> Iterator[bytes]:
+    """The rows, with their filters' bytes, in pieces of whatever length. Raises zlib.error."""
+    inflate = zlib.decompressobj()
     for chunk in chunks(data):
-        if chunk.kind != b"IDAT" or found >= needed or inflate.eof:
+        if chunk.kind != b"IDAT":
             continue
         piece = chunk.data(data)
         while piece and not inflate.eof:
-            try:
-                found += len(inflate.decompress(piece, _INFLATED_BYTES))
-            except zlib.error:
-                return True  # what is wrong with the stream itself is for the decoder to say
+            yield inflate.decompress(piece, _INFLATED_BYTES)
             piece = inflate.unconsumed_tail
-    return found >= needed
+
+
+def written(kind: bytes, content: bytes) -> bytes:
+    """A chunk as it stands in a file (5.3)."""
+    check = zlib.crc32(content, zlib.crc32(kind))
+    return b"".join((struct.pack(">I4s", len(content), kind), content, struct.pack(">I", check)))
 
 
 def mended(data: Data) -> bytes | None:
@@ -231,10 +245,7 @@ def mended(data: Data) -> bytes | None:
     if not stream:
         return None
     pixels = _mended_stream([chunk.data(data) for chunk in stream], all(c.is_whole(data) for c in stream))
-    check = zlib.crc32(pixels, zlib.crc32(b"IDAT"))
-    parts[parts.index(b"")] = b"".join(
-        (struct.pack(">I4s", len(pixels), b"IDAT"), pixels, struct.pack(">I", check))
-    )
+    parts[parts.index(b"")] = written(b"IDAT", pixels)
     return splice(data, parts)
 
 
