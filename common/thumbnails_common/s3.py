@@ -30,7 +30,7 @@ from minio.deleteobjects import DeleteObject
 from minio.error import InvalidResponseError, S3Error, ServerError
 from minio.signer import sign_v4_s3
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, SSLError
 
 from minio import Minio
 from thumbnails_contract.errors import InvalidRequest, ObjectStoreUnavailable
@@ -330,7 +330,7 @@ class S3ObjectStore:
                 return response
             code = _error_code(response, method)
         except (HTTPError, OSError) as error:
-            raise _TransientError(type(error).__name__, uncertain=True) from None
+            raise _TransientError(_named(error), uncertain=True) from None
         raise self._failure(response.status, code, key)
 
     @contextlib.contextmanager
@@ -402,8 +402,15 @@ class S3ObjectStore:
             # InvalidResponseError is a body that is no XML: a proxy's page, or none at all.
             status, code = getattr(error, "status_code", 0) or getattr(error, "_code", 0), ""
         except (HTTPError, OSError, ParseError) as error:
-            raise _TransientError(type(error).__name__, uncertain=True) from None
+            raise _TransientError(_named(error), uncertain=True) from None
         raise self._failure(status, code, None) from None
+
+
+def _named(error: Exception) -> str:
+    """What went wrong with a connection, for the log: in a word, since the library's own may hold URLs."""
+    if isinstance(error, SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return "its certificate is not trusted (THUMBNAILS_S3_CA_FILE says by whom it may be)"
+    return type(error).__name__
 
 
 _HINTS: Final = {

@@ -1,6 +1,7 @@
 """Where the object store is and with which keys: read from the environment, for API and operator."""
 
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
@@ -55,7 +56,7 @@ class S3Settings:
                 read.secret(f"{prefix}SECRET_KEY"),
                 bucket=read.text(f"{prefix}BUCKET", cls.bucket),
                 region=read.text(f"{prefix}REGION", cls.region),
-                ca_file=read.text(f"{prefix}CA_FILE", "") or None,
+                ca_file=read.value(f"{prefix}CA_FILE", None, _certificates),
                 connect_timeout_seconds=read.number(
                     f"{prefix}CONNECT_TIMEOUT_SECONDS", cls.connect_timeout_seconds, least=0.001
                 ),
@@ -72,6 +73,14 @@ class S3Settings:
         except ValueError as error:  # from __post_init__: "endpoint: must be ..."
             name, _, text = str(error).partition(": ")
             raise InvalidSetting(f"{prefix}{name.upper()}: {text}") from None
+
+
+def _certificates(path: str) -> str | None:
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError:  # of which SSLError is one
+        raise ValueError("must name a file with certificates (PEM) that can be read") from None
+    return path
 
 
 def _check_endpoint(name: str, url: str) -> None:

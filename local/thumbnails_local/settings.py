@@ -63,6 +63,8 @@ class LocalSettings:
         for variable, default in _DEFAULTS.items():
             if not children.get(variable, "").strip():
                 children[variable] = default()
+        if ca_file := children.get("THUMBNAILS_S3_CA_FILE", "").strip():
+            children["THUMBNAILS_S3_CA_FILE"] = str(Path(ca_file).absolute())  # workers run elsewhere
         _checked(ApiSettings.from_environment, children)
         _checked(LinkSigner.from_environment, children)
         _checked(OperatorSettings.from_environment, children)

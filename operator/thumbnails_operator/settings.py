@@ -65,6 +65,8 @@ class OperatorSettings:
     worker_deadline_seconds: int = 3600
     worker_labels: Mapping[str, str] = field(default_factory=dict)  # passed through, for Kueue and the like
     worker_pod: WorkerPod = field(default_factory=WorkerPod)
+    s3_ca_file: str | None = None  # the object store's authorities, at the same path for operator and workers
+    worker_s3_ca: tuple[str, str] | None = None  # the ConfigMap and its entry that workers have them from
     operator_lost_seconds: float = 120.0  # a worker that hears from no operator for so long ends
     token_audience: str = "thumbnails-exchange"  # noqa: S105 - a name, no secret
     log: LogSettings = field(default_factory=LogSettings)
@@ -141,6 +143,8 @@ class OperatorSettings:
             ),
             worker_labels=read.value("THUMBNAILS_WORKER_LABELS", defaults.worker_labels, _labels),
             worker_pod=read.value("THUMBNAILS_WORKER_POD", defaults.worker_pod, WorkerPod.parse),
+            s3_ca_file=read.text("THUMBNAILS_S3_CA_FILE", "") or None,
+            worker_s3_ca=read.value("THUMBNAILS_WORKER_S3_CA", None, _config_map_entry),
             operator_lost_seconds=read.number(
                 "THUMBNAILS_OPERATOR_LOST_SECONDS", defaults.operator_lost_seconds, least=1
             ),
@@ -186,6 +190,10 @@ class OperatorSettings:
         )
         if settings.min_workers > settings.max_workers:
             raise InvalidSetting("THUMBNAILS_MIN_WORKERS: must not be above THUMBNAILS_MAX_WORKERS")
+        if settings.worker_s3_ca and not (settings.s3_ca_file or "").startswith("/"):
+            raise InvalidSetting(
+                "THUMBNAILS_WORKER_S3_CA: needs THUMBNAILS_S3_CA_FILE, the full path that it is put to"
+            )
         return settings
 
 
@@ -220,6 +228,13 @@ def _http_url(text: str) -> str | None:
         # A webhook's URL may hold a secret: it is not repeated in the message.
         raise ValueError("must be an http:// or https:// URL")
     return text
+
+
+def _config_map_entry(text: str) -> tuple[str, str]:
+    match = re.fullmatch(r"([a-z0-9](?:[-.a-z0-9]{0,251}[a-z0-9])?)/([-._a-zA-Z0-9]{1,253})", text)
+    if match is None:
+        raise ValueError(f"must be the name of a ConfigMap, a slash and one of its keys, not {shown(text)}")
+    return match[1], match[2]
 
 
 def _networks(text: str) -> tuple[IPNetwork, ...]:

@@ -6,6 +6,7 @@ environment holds everything that a worker needs; only the path of its token is 
 """
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 from thumbnails_contract.names import WORKER_LABEL
@@ -63,6 +64,7 @@ def worker_job(settings: OperatorSettings, namespace: str, name: str) -> dict[st
                     "securityContext": dict(settings.worker_pod.security_context),
                     "containers": [_container(settings)],
                     "volumes": [
+                        *_ca_volumes(settings),
                         {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
                         {
                             "name": "exchange-token",
@@ -114,12 +116,31 @@ def _container(settings: OperatorSettings) -> dict[str, Any]:
         "volumeMounts": [
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - in the container, its own
             {"name": "exchange-token", "mountPath": TOKEN_DIRECTORY, "readOnly": True},
+            *(
+                {"name": volume["name"], "mountPath": _ca_path(settings).parent.as_posix(), "readOnly": True}
+                for volume in _ca_volumes(settings)
+            ),
         ],
     }
 
 
+def _ca_volumes(settings: OperatorSettings) -> list[dict[str, Any]]:
+    """The object store's authorities, in the worker's own namespace; none where the file is there already."""
+    if settings.worker_s3_ca is None:
+        return []
+    name, key = settings.worker_s3_ca
+    items = [{"key": key, "path": _ca_path(settings).name}]
+    return [{"name": "s3-ca", "configMap": {"name": name, "defaultMode": 0o444, "items": items}}]
+
+
+def _ca_path(settings: OperatorSettings) -> PurePosixPath:
+    """Workers have the file where the operator has it."""
+    return PurePosixPath(settings.s3_ca_file or "")
+
+
 def _environment(settings: OperatorSettings) -> dict[str, str]:
-    return {
+    ca_file = {"THUMBNAILS_S3_CA_FILE": settings.s3_ca_file} if settings.s3_ca_file else {}
+    return ca_file | {
         "PYTHONSAFEPATH": "1",  # the directory `operator` would hide the standard library's module
         "THUMBNAILS_EXCHANGE_URL": settings.exchange_url,
         "THUMBNAILS_EXCHANGE_TOKEN_FILE": TOKEN_FILE,

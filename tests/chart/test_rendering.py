@@ -14,6 +14,8 @@ from hack.cluster.images import project_images
 
 from thumbnails_api.keys import ApiKey, digest_of, key_id_of
 from thumbnails_api.links import LinkSigner
+from thumbnails_operator.settings import OperatorSettings
+from thumbnails_operator.worker_job import worker_job
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "thumbnails"
@@ -226,6 +228,50 @@ def test_clients_may_reach_the_object_store_under_another_address(render: Any) -
     assert variables["THUMBNAILS_REDIRECT_SECONDS"] == "300"
 
 
+BUNDLE = "-----BEGIN CERTIFICATE-----\nQQ==\n-----END CERTIFICATE-----\n"
+
+
+@pytest.mark.parametrize(
+    ("ca", "config_map", "key"),
+    [
+        ({"bundle": BUNDLE}, "thumbnails-s3-ca", "ca.crt"),
+        ({"existingConfigMap": "trust-bundle"}, "trust-bundle", "ca.crt"),
+        ({"existingConfigMap": "trust-bundle", "key": "ca.pem"}, "trust-bundle", "ca.pem"),
+    ],
+)
+def test_an_authority_of_the_object_store_reaches_all_who_call_it(
+    render: Any, ca: dict[str, str], config_map: str, key: str
+) -> None:
+    rendered = render("external-s3-values.yaml", {"s3.ca": {"key": "ca.crt", "existingConfigMap": "", **ca}})
+    variables = set_variables(rendered)
+    path = Path(variables["THUMBNAILS_S3_CA_FILE"])
+    for component in ("api", "operator"):
+        pod = rendered.pods()[component]
+        (volume,) = (volume for volume in pod["volumes"] if volume["name"] == "s3-ca")
+        assert volume["configMap"]["name"] == config_map
+        assert volume["configMap"]["items"] == [{"key": key, "path": path.name}]
+        mounts = {mount["name"]: mount for mount in pod["containers"][0]["volumeMounts"]}
+        assert mounts["s3-ca"]["mountPath"] == str(path.parent)
+    settings = OperatorSettings.from_environment(variables)
+    template = worker_job(settings, "red", "a")["spec"]["template"]["spec"]
+    assert {"name": "THUMBNAILS_S3_CA_FILE", "value": str(path)} in template["containers"][0]["env"]
+    (volume,) = (volume for volume in template["volumes"] if volume["name"] == "s3-ca")
+    assert volume["configMap"]["name"] == config_map
+    assert volume["configMap"]["items"] == [{"key": key, "path": path.name}]
+
+
+def test_certificates_are_in_each_namespace_that_has_pods(render: Any) -> None:
+    values = {"s3.ca.bundle": BUNDLE, "s3.ca.existingConfigMap": "", "namespaces": ["red", "blue"]}
+    made = [
+        document
+        for document in render("external-s3-values.yaml", values).all("ConfigMap")
+        if document["metadata"]["name"] == "thumbnails-s3-ca"
+    ]
+    assert {each["metadata"]["namespace"] for each in made} == {"red", "blue", "thumbnails"}
+    assert all(each["data"] == {"ca.crt": BUNDLE} for each in made)
+    assert all(each["metadata"]["name"] != "thumbnails-s3-ca" for each in render().all("ConfigMap"))
+
+
 def test_every_setting_of_api_and_operator_can_be_set(render: Any) -> None:
     schema = yaml.safe_load((CHART / "values.schema.json").read_text())
     settable = {variable_of(name) for name in schema["properties"]["settings"]["properties"]}
@@ -238,7 +284,8 @@ def test_every_setting_of_api_and_operator_can_be_set(render: Any) -> None:
         "THUMBNAILS_POD_NAMESPACE",  # as THUMBNAILS_NAMESPACE
         "THUMBNAILS_API_KEYS_DIR",  # the Secret in its place
         "THUMBNAILS_S3_PUBLIC_ENDPOINT",  # s3.publicEndpoint
-        "THUMBNAILS_S3_CA_FILE",
+        "THUMBNAILS_S3_CA_FILE",  # s3.ca
+        "THUMBNAILS_WORKER_S3_CA",
         "THUMBNAILS_S3_ACCESS_KEY",
         "THUMBNAILS_S3_SECRET_KEY",
         "THUMBNAILS_WEBHOOK_URL",

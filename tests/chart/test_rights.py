@@ -178,7 +178,7 @@ def test_workers_of_tenants_are_isolated_in_their_namespaces(render: Any) -> Non
 def test_another_object_store_is_reached_on_its_port_but_no_link_local_address(
     render: Any, endpoint: str, port: int
 ) -> None:
-    values = {"s3.endpoint": endpoint, "networkPolicy.s3To": []}
+    values = {"s3.endpoint": endpoint, "s3.ca.existingConfigMap": "", "networkPolicy.s3To": []}
     spec = render("external-s3-values.yaml", values).one("NetworkPolicy", "thumbnails-worker")["spec"]
     assert reach(spec["egress"], "to") == {
         ("kube-dns", 53), ("operator", 8081), ("0.0.0.0/0", port), ("::/0", port),

@@ -37,6 +37,10 @@ SCHEMA = json.loads((CHART / "values.schema.json").read_text())
         {"s3.endpoint": "https://user:password@s3.example.com"},
         {"s3.bucket": "Pictures"},
         {"s3.secretKey": "in the open"},
+        {"s3.ca.bundle": "c2VjcmV0"},
+        {"s3.ca.existingConfigMap": "Trust"},
+        {"s3.ca.key": "../ca.crt"},
+        {"s3.ca.existingSecret": "trust"},
         {"apiKeys.account": "Shop"},
         {"webhook.url": "ftp://example.com"},
         {"kubernetesTokens.audience": ""},
@@ -100,6 +104,11 @@ def test_what_is_missing_without_minio_is_named(render: Any) -> None:
     ("values", "said"),
     [
         ({"s3.endpoint": "https://s3.example.com"}, "s3.endpoint: is another object store"),
+        ({"s3.ca.existingConfigMap": "a"}, "s3.ca: only the certificate of an https s3.endpoint"),
+        (
+            {"s3.ca": {"bundle": "-----BEGIN CERTIFICATE-----", "existingConfigMap": "a"}},
+            "s3.ca: set bundle or existingConfigMap",
+        ),
         ({"webhook.url": "https://a.b", "webhook.existingSecret": "a"}, "webhook: set url or existingSecret"),
         ({"api.ingress.enabled": True}, "api.ingress.hosts: name at least one"),
         ({"settings.minWorkers": 5}, "settings.minWorkers: must not be above"),

@@ -34,9 +34,13 @@ class Patience:
 
 
 class Connections:
-    """A pool; safe to be used by many threads."""
+    """A pool; safe to be used by many threads.
 
-    def __init__(self) -> None:
+    `ca_file` holds the certificates (PEM) that verify servers, in place of the system's.
+    """
+
+    def __init__(self, ca_file: str | None = None) -> None:
+        self._ca_file = ca_file
         # Those that nobody uses, latest last. Each step on a list is one of the interpreter's own.
         self._idle: dict[_Server, list[HTTPConnection]] = {}
 
@@ -59,7 +63,7 @@ class Connections:
         target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
         connection = answer = None
         try:
-            connection = self._idle_one(server) or _connected(server, patience.connect_seconds)
+            connection = self._idle_one(server) or _connected(server, patience.connect_seconds, self._ca_file)
             connection.sock.settimeout(patience.read_seconds)
             with suppress(BrokenPipeError):  # it may have been answered before all of it was sent
                 connection.request(method, target, body, dict(headers))
@@ -105,10 +109,10 @@ class Connections:
             connection.close()
 
 
-def _connected(server: _Server, seconds: float) -> HTTPConnection:
+def _connected(server: _Server, seconds: float, ca_file: str | None) -> HTTPConnection:
     scheme, host = server
     connection = (
-        HTTPSConnection(host, timeout=seconds, context=_tls())
+        HTTPSConnection(host, timeout=seconds, context=_tls(ca_file))
         if scheme == "https"
         else HTTPConnection(host, timeout=seconds)
     )
@@ -117,10 +121,11 @@ def _connected(server: _Server, seconds: float) -> HTTPConnection:
 
 
 @cache
-def _tls() -> "ssl.SSLContext":
+def _tls(ca_file: str | None) -> "ssl.SSLContext":
+    """Raises OSError when the file cannot be read, or holds no certificates."""
     import ssl  # noqa: PLC0415 - reads the certificates of all authorities, which few workers need
 
-    return ssl.create_default_context()
+    return ssl.create_default_context(cafile=ca_file)
 
 
 def _is_quiet(connection: socket.socket) -> bool:

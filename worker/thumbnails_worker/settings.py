@@ -23,6 +23,7 @@ class Settings:
     memory_bytes: int = 512 * MIB
     operator_lost_seconds: float = 90.0
     deadline_seconds: float | None = None
+    s3_ca_file: str | None = None  # verifies the object store in place of the system's CAs
     log: LogSettings = field(default_factory=LogSettings)
 
     @property
@@ -51,5 +52,6 @@ class Settings:
             memory_bytes=memory_mib * MIB,
             operator_lost_seconds=read.number("THUMBNAILS_OPERATOR_LOST_SECONDS", 90, least=1),
             deadline_seconds=read.number("THUMBNAILS_WORKER_DEADLINE_SECONDS", 0) or None,
+            s3_ca_file=read.text("THUMBNAILS_S3_CA_FILE", "") or None,
             log=LogSettings.from_environment(env),
         )

@@ -42,9 +42,9 @@ class _Hiccup(Exception):
 class Store:
     """The client; safe to be used by many threads."""
 
-    def __init__(self, give_up: Callable[[], bool]) -> None:
-        """`give_up` says when waiting for the store makes no sense any more."""
-        self._connections = Connections()
+    def __init__(self, give_up: Callable[[], bool], ca_file: str | None = None) -> None:
+        """`give_up` says when waiting for the store makes no sense any more; `ca_file` as in Connections."""
+        self._connections = Connections(ca_file)
         self._give_up = give_up
 
     def get(self, url: str, most_bytes: int, most_seconds: float) -> tuple[int, int]:
@@ -68,6 +68,10 @@ class Store:
             os.preadv(file, [view[len(head) : len(head) + size]], 0)
         headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
         return self._again(lambda: self._put(upload.url, headers, body))
+
+    def close(self) -> None:
+        """Close the connections that nobody uses."""
+        self._connections.clear()
 
     def _get(self, url: str, most_bytes: int, deadline: float) -> tuple[int, int]:
         with self._connections.request("GET", url, _PATIENCE, {}) as answer:

@@ -102,7 +102,7 @@ class Supervisor:
         self._settings = settings
         self._nursery = nursery
         self._exchange = Exchange(settings.exchange_url, settings.exchange_token_file)
-        self._store = Store(give_up=lambda: self._leaving)
+        self._store = Store(give_up=lambda: self._leaving, ca_file=settings.s3_ca_file)
         self._threads = threads
         self._state = threading.Condition()
         # Everything below is guarded by _state, but for the queues, which guard themselves.

@@ -179,6 +179,15 @@ http://{{ include "thumbnails.prefix" . }}-minio.{{ .Release.Namespace }}:9000
 {{- end }}
 {{- end }}
 
+{{/* The ConfigMap with the object store's authorities, and its entry; nothing when everybody's will do. */}}
+{{- define "thumbnails.s3.ca" -}}
+{{- if .Values.s3.ca.bundle -}}
+{{- include "thumbnails.prefix" . }}-s3-ca/ca.crt
+{{- else if .Values.s3.ca.existingConfigMap -}}
+{{- .Values.s3.ca.existingConfigMap }}/{{ .Values.s3.ca.key -}}
+{{- end }}
+{{- end }}
+
 {{- define "thumbnails.minio.secret" -}}
 {{- .Values.minio.existingSecret | default (printf "%s-minio" (include "thumbnails.prefix" .)) -}}
 {{- end }}
@@ -233,6 +242,11 @@ volumeMounts:
   - name: s3-keys
     mountPath: /var/run/secrets/thumbnails.dev/s3
     readOnly: true
+  {{- if include "thumbnails.s3.ca" . }}
+  - name: s3-ca
+    mountPath: /var/run/secrets/thumbnails.dev/s3-ca
+    readOnly: true
+  {{- end }}
 {{- end }}
 
 {{- define "thumbnails.s3KeysVolume" -}}
@@ -243,6 +257,18 @@ volumeMounts:
     items:
       - {key: accessKey, path: access-key}
       - {key: secretKey, path: secret-key}
+{{- end }}
+
+{{/* The object store's keys and authorities, which API and operator mount. */}}
+{{- define "thumbnails.s3Volumes" -}}
+{{ include "thumbnails.s3KeysVolume" . }}
+{{- with include "thumbnails.s3.ca" . }}
+- name: s3-ca
+  configMap:
+    name: {{ splitList "/" . | first }}
+    items:
+      - {key: {{ splitList "/" . | last }}, path: ca.crt}
+{{- end }}
 {{- end }}
 
 {{- define "thumbnails.settingsChecksum" -}}

@@ -5,6 +5,12 @@
 {{- if and .minio.enabled .s3.endpoint -}}
 {{- $wrong = append $wrong "s3.endpoint: is another object store, so minio.enabled must be false" -}}
 {{- end -}}
+{{- if and .s3.ca.bundle .s3.ca.existingConfigMap -}}
+{{- $wrong = append $wrong "s3.ca: set bundle or existingConfigMap, not both" -}}
+{{- end -}}
+{{- if and (or .s3.ca.bundle .s3.ca.existingConfigMap) (not (hasPrefix "https://" .s3.endpoint)) -}}
+{{- $wrong = append $wrong "s3.ca: only the certificate of an https s3.endpoint is verified" -}}
+{{- end -}}
 {{- if and .webhook.url .webhook.existingSecret -}}
 {{- $wrong = append $wrong "webhook: set url or existingSecret, not both" -}}
 {{- end -}}

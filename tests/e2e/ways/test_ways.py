@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import trustme
 import yaml
 
 from thumbnails_api.keys import ApiKey, digest_of, new_key
@@ -133,8 +134,24 @@ def first_key(place: Place) -> str:
     return base64.b64decode(data).decode()
 
 
-def s3_server(place: Place, secret: str) -> str:
-    """An S3 server beside the release; its address. Its keys are in the Secret."""
+def certified(place: Place, secret: str, config_map: str, entry: str) -> None:
+    """A certificate of the S3 server, by an authority that nobody else knows: its key, and the authority."""
+    authority = trustme.CA()
+    own = authority.issue_cert(f"s3.{place.name}")
+    files = {"public.crt": own.cert_chain_pems[0], "private.key": own.private_key_pem}
+    place.secret(secret, **{name: blob.bytes().decode() for name, blob in files.items()})
+    place.make(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": config_map},
+            "data": {entry: authority.cert_pem.bytes().decode()},
+        }
+    )
+
+
+def s3_server(place: Place, secret: str, certificate: str | None = None) -> str:
+    """An S3 server beside the release; its URL. Its keys are in one Secret, a certificate in another."""
     access, hidden = "pictures", secrets.token_hex(16)
     place.secret(secret, accessKey=access, secretKey=hidden)
     (image,) = {
@@ -162,7 +179,7 @@ def s3_server(place: Place, secret: str) -> str:
                     {
                         "name": "s3",
                         "image": image,
-                        "args": ["server", "/data", "--address", ":9000"],
+                        "args": ["server", "/data", "--address", ":9000", "--certs-dir", "/certs"],
                         "env": [
                             {"name": "MINIO_ROOT_USER", "value": access},
                             {"name": "MINIO_ROOT_PASSWORD", "value": hidden},
@@ -174,10 +191,17 @@ def s3_server(place: Place, secret: str) -> str:
                             "allowPrivilegeEscalation": False,
                             "capabilities": {"drop": ["ALL"]},
                         },
-                        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+                        "volumeMounts": [
+                            {"name": "data", "mountPath": "/data"},
+                            {"name": "certs", "mountPath": "/certs", "readOnly": certificate is not None},
+                        ],
                     }
                 ],
-                "volumes": [{"name": "data", "emptyDir": {}}],
+                "volumes": [
+                    {"name": "data", "emptyDir": {}},
+                    {"name": "certs"}
+                    | ({"secret": {"secretName": certificate}} if certificate else {"emptyDir": {}}),
+                ],
             },
         },
         {
@@ -188,7 +212,7 @@ def s3_server(place: Place, secret: str) -> str:
         },
     )
     place.kubectl("wait", "--for=condition=Ready", "pod/s3", "--timeout=120s")
-    return f"http://s3.{place.name}:9000"
+    return f"{'https' if certificate else 'http'}://s3.{place.name}:9000"
 
 
 # What a way needs is made in the place; given are further values, and the key to upload with (None: first).
@@ -212,7 +236,8 @@ def gitops(place: Place) -> tuple[Document, str | None]:
 
 
 def external_s3(place: Place) -> tuple[Document, str | None]:
-    endpoint = s3_server(place, "pictures-s3")
+    certified(place, "pictures-certificate", "trust-bundle", "ca.pem")
+    endpoint = s3_server(place, "pictures-s3", "pictures-certificate")
     place.secret("pictures-links", secret=secrets.token_hex(32))
     place.secret("pictures-webhook", url="http://receiver.invalid/hook")
     values = {

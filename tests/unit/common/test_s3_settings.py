@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import trustme
 
 from thumbnails_common.s3_settings import S3Settings
 
@@ -19,13 +20,15 @@ def test_defaults() -> None:
     assert (settings.bucket, settings.region, settings.ca_file) == ("thumbnails", "us-east-1", None)
 
 
-def test_everything_can_be_set() -> None:
+def test_everything_can_be_set(tmp_path: Path) -> None:
+    ca_file = tmp_path / "ca.crt"
+    trustme.CA().cert_pem.write_to_path(ca_file)
     settings = S3Settings.from_environment(
         ENV
         | {
             "THUMBNAILS_S3_BUCKET": "pictures",
             "THUMBNAILS_S3_REGION": "eu-central-1",
-            "THUMBNAILS_S3_CA_FILE": "/ca.crt",
+            "THUMBNAILS_S3_CA_FILE": str(ca_file),
             "THUMBNAILS_S3_CONNECT_TIMEOUT_SECONDS": "1.5",
             "THUMBNAILS_S3_READ_TIMEOUT_SECONDS": "7",
             "THUMBNAILS_S3_RETRY_SECONDS": "4",
@@ -40,7 +43,7 @@ def test_everything_can_be_set() -> None:
         "secret",
         "pictures",
         "eu-central-1",
-        "/ca.crt",
+        str(ca_file),
         1.5,
         7.0,
         4.0,
@@ -91,6 +94,15 @@ def test_a_wrong_value_names_its_variable(variable: str, value: str) -> None:
         S3Settings.from_environment({**ENV, variable: value})
     assert "\n" not in str(caught.value)
     assert "password" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [None, "", "no certificate"])
+def test_a_file_without_certificates(tmp_path: Path, content: str | None) -> None:
+    ca_file = tmp_path / "ca.crt"
+    if content is not None:
+        ca_file.write_text(content)
+    with pytest.raises(ValueError, match="THUMBNAILS_S3_CA_FILE: must name a file with certificates"):
+        S3Settings.from_environment({**ENV, "THUMBNAILS_S3_CA_FILE": str(ca_file)})
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:

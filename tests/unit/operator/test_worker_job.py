@@ -1,5 +1,8 @@
 """The manifest of a worker's Job."""
 
+import pytest
+
+from thumbnails_contract.environment import InvalidSetting
 from thumbnails_contract.names import WORKER_LABEL
 from thumbnails_operator.settings import OperatorSettings
 from thumbnails_operator.worker_job import TOKEN_DIRECTORY, worker_job, worker_name
@@ -54,6 +57,44 @@ def test_the_only_token_is_for_the_exchange_alone() -> None:
     assert source["serviceAccountToken"]["audience"] == "thumbnails-exchange"
     assert ENVIRONMENT["THUMBNAILS_EXCHANGE_TOKEN_FILE"] == f"{TOKEN_DIRECTORY}/token"
     assert volumes["tmp"]["emptyDir"]["medium"] == "Memory"
+
+
+def test_the_object_stores_authorities_are_where_the_operator_has_them() -> None:
+    settings = OperatorSettings.from_environment(
+        {"THUMBNAILS_S3_CA_FILE": "/run/s3-ca/ca.crt", "THUMBNAILS_WORKER_S3_CA": "trust-bundle/ca.pem"}
+    )
+    pod = worker_job(settings, "red", "a")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert {"name": "THUMBNAILS_S3_CA_FILE", "value": "/run/s3-ca/ca.crt"} in container["env"]
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    assert volumes["s3-ca"]["configMap"]["name"] == "trust-bundle"
+    assert volumes["s3-ca"]["configMap"]["items"] == [{"key": "ca.pem", "path": "ca.crt"}]
+    mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
+    assert mounts["s3-ca"] == {"name": "s3-ca", "mountPath": "/run/s3-ca", "readOnly": True}
+
+
+def test_on_one_machine_workers_read_the_file_itself() -> None:
+    settings = OperatorSettings.from_environment({"THUMBNAILS_S3_CA_FILE": "/etc/pki/s3.pem"})
+    pod = worker_job(settings, "red", "a")["spec"]["template"]["spec"]
+    assert {"name": "THUMBNAILS_S3_CA_FILE", "value": "/etc/pki/s3.pem"} in pod["containers"][0]["env"]
+    assert {volume["name"] for volume in pod["volumes"]} == {"tmp", "exchange-token"}
+
+
+@pytest.mark.parametrize(
+    ("value", "ca_file"),
+    [
+        ("trust-bundle", "/ca.crt"),
+        ("trust-bundle/", "/ca.crt"),
+        ("a/b/c", "/ca.crt"),
+        ("Trust/ca.crt", "/ca.crt"),
+        ("trust-bundle/ca.crt", ""),
+        ("trust-bundle/ca.crt", "ca.crt"),
+    ],
+)
+def test_authorities_that_cannot_be_mounted_are_refused(value: str, ca_file: str) -> None:
+    environment = {"THUMBNAILS_WORKER_S3_CA": value, "THUMBNAILS_S3_CA_FILE": ca_file}
+    with pytest.raises(InvalidSetting, match=r"^THUMBNAILS_WORKER_S3_CA: "):
+        OperatorSettings.from_environment(environment)
 
 
 def test_resources_and_everything_a_worker_needs_to_know() -> None:
