@@ -23,8 +23,8 @@ class Settings:
     memory_bytes: int = 512 * MIB
     operator_lost_seconds: float = 90.0
     deadline_seconds: float | None = None
-    s3_ca_file: str | None = None  # verifies the object store in place of the system's CAs
     log: LogSettings = field(default_factory=LogSettings)
+    s3_ca_file: str | None = None  # verifies the object store in place of the system's CAs
 
     @property
     def renderer_bytes(self) -> int:
