@@ -29,8 +29,8 @@ FIRST_BACKOFF_SECONDS: Final = 1.0
 MAX_BACKOFF_SECONDS: Final = 60.0
 # A worker that runs and does not poll for so long cannot reach the exchange.
 UNREACHABLE_SECONDS: Final = 15.0
-# Somebody lets it start when its turn has come (pod scheduling gates): another would wait as well.
-_HELD_BACK: Final = "SchedulingGated"
+# Somebody lets it start when its turn has come, such as Kueue: another would wait as well, behind this one.
+_HELD_BACK: Final = frozenset({"JobSuspended", "SchedulingGated"})
 # Waiting for these grows longer with every try of the kubelet or the Job controller, up to minutes. When
 # their cause is over a new worker starts at once: so one is tried in the place of the old one.
 _STARTS_ANEW: Final = frozenset(
@@ -54,13 +54,15 @@ _START_TROUBLES: Final = {
     "CreateContainerConfigError": "A worker's container cannot be configured.",
     "CreateContainerError": "A worker's container cannot be created.",
     "FailedCreate": "A worker's pod may not be created: a quota or an admission policy forbids it.",
+    "FailedMount": "A volume of a worker's pod cannot be mounted.",
     "QuotaExceeded": "The namespace's quota leaves no room for a worker.",
 }
+_NOT_ADMITTED: Final = "WaitingForAdmission"
 _NOT_STARTING: Final = "WorkerNotStarting"
 _FAILING: Final = "WorkersFailing"
 _UNREACHABLE: Final = "ExchangeUnreachable"
 # Why jobs get no worker, by the condition Started; besides reasons of the contract, and others of Kubernetes.
-TROUBLES: Final = frozenset({*_START_TROUBLES, _NOT_STARTING, _FAILING, _UNREACHABLE})
+TROUBLES: Final = frozenset({*_START_TROUBLES, _NOT_ADMITTED, _NOT_STARTING, _FAILING, _UNREACHABLE})
 _REASON = re.compile(r"[A-Za-z]([A-Za-z0-9_]{0,61}[A-Za-z0-9_])?")
 
 
@@ -292,7 +294,7 @@ class Pool:
         return not member.polled and member.state.phase is WorkerPhase.STARTING and bool(member.state.reason)
 
     def _is_to_be_replaced(self, member: _Member, now: float) -> bool:
-        if not self._is_stuck(member) or member.deleting or member.state.reason == _HELD_BACK:
+        if not self._is_stuck(member) or member.deleting or member.state.reason in _HELD_BACK:
             return False
         if not member.own:
             return now - member.born > INHERITED_STUCK_SECONDS
@@ -402,6 +404,10 @@ class Pool:
 
 
 def _start_trouble(reason: str) -> ErrorFacts:
+    if reason in _HELD_BACK:
+        return ErrorFacts(
+            _NOT_ADMITTED, "A worker waits to be admitted: its Job is suspended, or its pod is gated."
+        )
     if not _REASON.fullmatch(reason):
         reason = _NOT_STARTING
     return ErrorFacts(reason, _START_TROUBLES.get(reason, "A worker does not start."))

@@ -67,7 +67,7 @@ def _judge(job: Document, pod: Document | None, pod_was_seen: bool, trouble: tup
     if pod_was_seen:
         return WorkerPhase.FAILED, DELETED, "The pod was deleted."
     if (job.get("spec") or {}).get("suspend"):
-        return WorkerPhase.STARTING, "Suspended", "The Job is suspended."
+        return WorkerPhase.STARTING, "JobSuspended", "The Job is suspended."
     return WorkerPhase.STARTING, *trouble
 
 

@@ -116,11 +116,16 @@ def test_one_that_another_operator_made_may_be_made_of_settings_that_were_wrong(
     in_a_life(test)
 
 
-def test_one_that_a_scheduling_gate_holds_back_is_not_replaced_whoever_made_it() -> None:
+@pytest.mark.parametrize("reason", ["JobSuspended", "SchedulingGated"])
+def test_one_that_a_queue_holds_back_keeps_its_place_there_whoever_made_it(reason: str) -> None:
     async def test(life: Life) -> None:
-        life.tell("inherited", "SchedulingGated")
+        life.tell("inherited", reason)
         await life.pass_time(10 * STUCK_SECONDS)
         assert not life.executor.deleted
+        assert not life.executor.created, "another one would wait as well"
+        trouble = life.pool.trouble(NAMESPACE)
+        assert trouble is not None
+        assert trouble.reason == "WaitingForAdmission"
 
     in_a_life(test)
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from thumbnails_operator.outcome import is_disruption
 from thumbnails_operator.ports import WorkerPhase, WorkerState
 from thumbnails_operator.worker_state import deleted_state, newest, worker_state
 
@@ -55,7 +56,7 @@ DISRUPTED = condition("DisruptionTarget", "True", "EvictionByEvictionAPI")
 TABLE = [
     # the way up
     ("just made", a_job(), None, (STARTING, "")),
-    ("suspended, by Kueue for one", a_job(suspend=True), None, (STARTING, "Suspended")),
+    ("suspended, by Kueue for one", a_job(suspend=True), None, (STARTING, "JobSuspended")),
     ("pod made", a_job(), a_pod(), (STARTING, "")),
     ("no node", a_job(), a_pod(**UNSCHEDULABLE), (STARTING, "Unschedulable")),
     ("volumes, network", a_job(), a_pod(state=waiting("ContainerCreating")), (STARTING, "")),
@@ -127,6 +128,20 @@ def test_state(job: Document, pod: Document | None, expected: tuple[WorkerPhase,
     state = worker_state(job, pod, pod_was_seen=pod is not None)
     assert (state.namespace, state.name) == ("red", "w")
     assert (state.phase, state.reason) == expected
+
+
+def test_a_worker_that_a_queue_preempts_is_over_though_its_job_would_start_again() -> None:
+    state = worker_state(a_job(suspend=True), None, pod_was_seen=True)
+    assert (state.phase, state.reason) == (FAILED, "Terminated")
+    assert is_disruption(state), "no picture is to blame"
+
+
+def test_a_pod_that_a_queue_has_not_let_in_says_so() -> None:
+    pod = a_pod()
+    pod["status"]["conditions"] = [
+        {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": "m"}
+    ]
+    assert worker_state(a_job(), pod).reason == "SchedulingGated"
 
 
 def test_a_pod_that_vanishes_takes_its_worker_along() -> None:
