@@ -148,6 +148,34 @@ def test_the_api_is_reached_by_anybody_and_reaches_what_it_needs(render: Any) ->
     }  # fmt: skip
 
 
+def test_metrics_are_read_by_those_who_may(render: Any) -> None:
+    prometheus = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    for component in ("api", "operator"):
+        policy = f"thumbnails-{component}"
+        ingress = render(settings={"networkPolicy.metricsFrom": [prometheus]}).one("NetworkPolicy", policy)
+        (rule,) = (
+            rule for rule in ingress["spec"]["ingress"] if {"protocol": "TCP", "port": 8080} in rule["ports"]
+        )
+        assert rule == {"from": [prometheus], "ports": [{"protocol": "TCP", "port": 8080}]}
+
+
+def test_callers_of_the_api_can_be_named(render: Any) -> None:
+    ingress = {"podSelector": {"matchLabels": {"app.kubernetes.io/component": "ingress"}}}
+    values = {"networkPolicy.apiFrom": [ingress]}
+    for tests, more in ((True, {("test", 3000)}), (False, set())):
+        rendered = render(settings={**values, "tests.enabled": tests})
+        spec = rendered.one("NetworkPolicy", "thumbnails-api")["spec"]
+        assert reach(spec["ingress"], "from") == {("ingress", 3000)} | more
+
+
+def test_another_object_store_can_be_named(render: Any) -> None:
+    rendered = render("external-s3-values.yaml")
+    for component in ("api", "worker"):
+        spec = rendered.one("NetworkPolicy", f"thumbnails-{component}")["spec"]
+        assert ("203.0.113.0/24", 443) in reach(spec["egress"], "to")
+        assert ("0.0.0.0/0", 443) not in reach(spec["egress"], "to")
+
+
 def test_the_api_reaches_the_storage_of_counts_that_replicas_share(render: Any) -> None:
     spec = render("tenants-values.yaml").one("NetworkPolicy", "thumbnails-api")["spec"]
     (rule,) = (rule for rule in spec["egress"] if rule["ports"] == [{"protocol": "TCP", "port": 6379}])
