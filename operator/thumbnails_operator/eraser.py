@@ -14,7 +14,6 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import islice
 from typing import Any, Final, Protocol
 
 from thumbnails_common.documents import write_document
@@ -32,6 +31,7 @@ from thumbnails_contract.keys import (
 )
 
 from .counts import Counts
+from .parts import in_parts
 from .settings import OperatorSettings
 
 logger = logging.getLogger(__name__)
@@ -158,7 +158,7 @@ class Eraser:
         deleted = 0
         prefixes = account_prefixes(erasure.namespace, erasure.account)
         for keys in (*map(self._keys, prefixes), self._tombstones(erasure, prefixes)):
-            while batch := await self._run_blocking(_take, keys, BATCH_OBJECTS):
+            async for batch in in_parts(keys, BATCH_OBJECTS, self._run_blocking):
                 await self._cleaner.remove(batch)
                 deleted += len(batch)
         return deleted
@@ -200,8 +200,3 @@ class Eraser:
 
 def _owns(erasure: Erasure, job: ThumbnailJob) -> bool:
     return (job.key.namespace, job.spec.account) == (erasure.namespace, erasure.account)
-
-
-def _take(keys: Iterator[str], count: int) -> list[str]:
-    """The next so many; reads the object store."""
-    return list(islice(keys, count))

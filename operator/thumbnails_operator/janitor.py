@@ -8,11 +8,11 @@ between: a job that becomes history was either known before, or had written by t
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 from weakref import WeakSet
 
 from thumbnails_common.history import History
@@ -30,6 +30,7 @@ from thumbnails_contract.keys import (
     tombstone_key,
 )
 
+from .parts import in_parts
 from .settings import OperatorSettings
 from .sweep import (
     References,
@@ -185,7 +186,7 @@ class Janitor:
             await asyncio.sleep(pause)
             began = loop.time()
             try:
-                if await self._run_blocking(_Parts(self._objects.list(TOMBSTONES)).take, 1):
+                if await self._run_blocking(lambda: any(True for _ in self._objects.list(TOMBSTONES))):
                     await self._sweep_tombstones(self._look(), self._clock())
                 failures = 0
                 pause = max(self._tombstone_seconds, PAUSE_FACTOR * (loop.time() - began))
@@ -239,8 +240,8 @@ class Janitor:
 
     async def _sweep_tombstones(self, known: "_Known", now: datetime) -> int:
         deleted = 0
-        listing = _Parts(self._objects.list(TOMBSTONES))
-        while chunk := await self._run_blocking(listing.take, BATCH_TOMBSTONES):
+        listing = self._objects.list(TOMBSTONES)
+        async for chunk in in_parts(listing, BATCH_TOMBSTONES, self._run_blocking):
             read = await self._run_blocking(_read_tombstones, self._objects, chunk)
             await known.refresh(self._run_blocking)
             entries: list[str] = []
@@ -273,10 +274,10 @@ class Janitor:
             await known.refresh(self._run_blocking)
             if not is_covered(namespace, known.references, self._rules):
                 continue
-            originals = _Parts(
-                self._history.outlived_originals(namespace, account, now - self._rules.source_retention)
+            originals = self._history.outlived_originals(
+                namespace, account, now - self._rules.source_retention
             )
-            while keys := await self._run_blocking(originals.take, BATCH_OBJECTS):
+            async for keys in in_parts(originals, BATCH_OBJECTS, self._run_blocking):
                 deleted += await self._delete(keys, _all, known)
             if self._rules.thumbnails_keep is not None:
                 deleted += await self._end_history(
@@ -288,8 +289,8 @@ class Janitor:
         self, namespace: str, account: str, created_before: datetime, known: "_Known"
     ) -> int:
         deleted, now = 0, self._clock()
-        places = _Parts(self._history.created_before(namespace, account, created_before))
-        while part := await self._run_blocking(places.take, BATCH_JOBS):
+        places = self._history.created_before(namespace, account, created_before)
+        async for part in in_parts(places, BATCH_JOBS, self._run_blocking):
             found = await self._run_blocking(lambda part=part: [self._history.at(key) for key, _ in part])
             await known.refresh(self._run_blocking)
             entries: list[HistoryKeys] = []
@@ -313,8 +314,7 @@ class Janitor:
             return removable(chunk, references, self._rules, now)
 
         deleted = 0
-        listing = _Parts(self._objects.list(prefix))
-        while chunk := await self._run_blocking(listing.take, BATCH_OBJECTS):
+        async for chunk in in_parts(self._objects.list(prefix), BATCH_OBJECTS, self._run_blocking):
             deleted += await self._delete(chunk, choose, known, historic)
         return deleted
 
@@ -396,20 +396,6 @@ class _Known:
         new = [job for job in self._jobs() if id(job) not in self._seen]
         self._seen.update((id(job), job) for job in new)
         return [job for job in new if job.uid not in self._ignored_uids]
-
-
-class _Parts(Generic[T]):
-    """Something long that blocks, a part at a time; each part is read in a thread."""
-
-    def __init__(self, items: Iterable[T]) -> None:
-        self._items = items
-        self._iterator: Iterator[T] | None = None
-
-    def take(self, count: int) -> list[T]:
-        """The next so many; none at the end. Blocks."""
-        if self._iterator is None:
-            self._iterator = iter(self._items)
-        return list(islice(self._iterator, count))
 
 
 def _read_tombstones(
