@@ -1,6 +1,7 @@
 """Sends clients to the object store itself for a thumbnail, where the administrator wants that."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import falcon
 
@@ -8,6 +9,9 @@ from thumbnails_common.objectstore import ObjectStore
 
 from .pictures import header_file_name
 from .serving import StoredFile, answer_condition, served_type
+
+# A preference (RFC 7240) for the bytes themselves.
+NO_REDIRECT: Final = "no-redirect"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +26,15 @@ class Redirects:
     ) -> bool:
         """Answer with a 307 to where the file is, if the request may be sent elsewhere; whether it was.
 
-        Not sent elsewhere are HEAD, since a signature is for one method, and the page at `/`: its policy
-        allows pictures from here alone, and its scripts read them. The address is valid no longer than the
-        signed link that asks for it, if one does; the answer may be kept for half of that. Raises
-        PreconditionFailed.
+        Not sent elsewhere are HEAD, since a signature is for one method, and whoever prefers that. The page
+        at `/` does: its policy allows pictures from here alone, and its scripts read them. Where it shows no
+        key it is known by `Sec-Fetch-Site`, which browsers send to HTTPS and to this machine alone.
+
+        The address is valid no longer than the signed link that asks for it, if one does; the answer may be
+        kept for half of that. Raises PreconditionFailed.
         """
-        resp.append_header("Vary", "Sec-Fetch-Site")
-        if req.method != "GET" or req.get_header("Sec-Fetch-Site") == "same-origin":
+        resp.append_header("Vary", "Sec-Fetch-Site, Prefer")
+        if req.method != "GET" or req.get_header("Sec-Fetch-Site") == "same-origin" or _declines(req):
             return False
         if answer_condition(req, resp, file):
             return True
@@ -46,3 +52,8 @@ class Redirects:
         visibility = "private" if link_seconds is None else "public"
         resp.set_header("Cache-Control", f"{visibility}, max-age={seconds // 2}")
         return True
+
+
+def _declines(req: falcon.Request) -> bool:
+    preferences = (req.get_header("Prefer") or "").split(",")
+    return NO_REDIRECT in (preference.strip().lower() for preference in preferences)

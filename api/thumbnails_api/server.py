@@ -1,10 +1,11 @@
 """waitress, set up for pictures: bodies on disk, thousands of connections, an orderly end.
 
-Four things waitress does not do are added to its channel. A refusal that is known from the headers
+Five things waitress does not do are added to its channel. A refusal that is known from the headers
 (401, 413, 503) is sent at once, also to a client that waits for `100 Continue`; waitress would first ask
 for the whole body. The bytes that have come of all bodies together are bounded. After such a refusal what
 the client still sends is read and dropped for a moment: closing at once would reset the connection, and
-many a client would never see the answer. And an answer without a body does not end the connection.
+many a client would never see the answer. An answer without a body does not end the connection. And a
+request whose head comes byte by byte is ended: it is never idle, and would hold its connection for ever.
 """
 
 import errno
@@ -23,7 +24,13 @@ from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import BaseWSGIServer, create_server
 from waitress.task import WSGITask
 
-from thumbnails_contract.errors import InvalidRequest, Overloaded, PayloadTooLarge, ThumbnailsError
+from thumbnails_contract.errors import (
+    InvalidRequest,
+    Overloaded,
+    PayloadTooLarge,
+    RequestTimeout,
+    ThumbnailsError,
+)
 
 from .accounts import Authenticator
 from .chunked import ChunkedReceiver
@@ -50,6 +57,8 @@ _MANY_OPEN_FILES: Final = 1 << 20
 _FEWEST_CONNECTIONS: Final = 16
 _HEADER_BYTES: Final = 32 * 1024
 _LOOP_SECONDS: Final = 0.5
+# Between two looks for heads that take too long; each is a look at every connection.
+_HEAD_CHECK_SECONDS: Final = 1.0
 # At the end: a connection that was just taken has a request on its way.
 _QUIET_SECONDS: Final = 0.25
 _LINGER_SECONDS: Final = 5.0
@@ -100,6 +109,10 @@ class _RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has n
     refused = False
     admitted = False
 
+    def __init__(self, adj: Any) -> None:
+        super().__init__(adj)
+        self.began = time.monotonic()
+
     def received(self, data: bytes) -> int:
         try:
             consumed: int = super().received(data)
@@ -107,13 +120,13 @@ class _RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has n
             if error.errno not in _FULL_DISK:
                 raise
             log.error("no room to receive an upload: %s", error.strerror)  # noqa: TRY400 - says it all
-            self._refuse(Overloaded("There is no room for the upload just now.", retry_after_seconds=10))
+            self.refuse(Overloaded("There is no room for the upload just now.", retry_after_seconds=10))
             return len(data)
         if self.error is not None:
             if not self.refused:
-                self._refuse(_as_problem(self.error, self.adj.max_request_body_size))
+                self.refuse(_as_problem(self.error, self.adj.max_request_body_size))
         elif self.headers_finished and (refusal := self._find_refusal()) is not None:
-            self._refuse(refusal)
+            self.refuse(refusal)
         return consumed
 
     def parse_header(self, header_plus: bytes) -> None:
@@ -161,7 +174,8 @@ class _RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has n
         self.taken_bytes += came
         return None
 
-    def _refuse(self, error: ThumbnailsError) -> None:
+    def refuse(self, error: ThumbnailsError) -> None:
+        """Make this the answer, whatever is still to come."""
         self.error = _Refusal(error)
         self.refused = True
         self.completed = True
@@ -213,6 +227,19 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         with self.requests_lock:
             self.was_refused = any(getattr(request, "refused", False) for request in self.requests)
         return result
+
+    def end_slow_head(self, began_before: float) -> None:
+        """Answer a request whose head has not come, although its first bytes came before this moment."""
+        with self.requests_lock:
+            request = self.request
+            if request is None or request.headers_finished or request.began > began_before:
+                return
+            request.refuse(RequestTimeout())
+            self.request = None
+            self.was_refused = True
+            self.requests.append(request)
+            if len(self.requests) == 1:
+                self.server.add_task(self)
 
     def readable(self) -> bool:
         return self.linger_until is not None or self.was_refused or bool(super().readable())
@@ -291,6 +318,8 @@ class Server:
         parser = type("_RequestParser", (_RequestParser,), shared)
         channel = type("_Channel", (_Channel,), {"parser_class": parser})
         self._grace_seconds = settings.shutdown_grace_seconds
+        self._head_seconds = settings.head_timeout_seconds
+        self._next_head_check = 0.0
         self._stopping = threading.Event()
         # Held while the loop is woken or closed: a pipe that is closed may be another file's number.
         self._wakeable = threading.Lock()
@@ -354,15 +383,22 @@ class Server:
 
     def _turn(self, timeout_seconds: float = _LOOP_SECONDS) -> None:
         wasyncore.loop(timeout=timeout_seconds, use_poll=True, map=self._map, count=1)
+        now = time.monotonic()
+        if now >= self._next_head_check:
+            self._next_head_check = now + _HEAD_CHECK_SECONDS
+            for channel in self._channels():
+                channel.end_slow_head(now - self._head_seconds)
+
+    def _channels(self) -> list[Any]:
+        return [item for item in self._map.values() if isinstance(item, HTTPChannel)]
 
     def _busy(self) -> bool:
         """Whether a body is coming, or an answer being made, or sent."""
-        channels = [item for item in self._map.values() if isinstance(item, HTTPChannel)]
         return any(
             channel.requests
             or channel.total_outbufs_len
             or (channel.request is not None and channel.request.headers_finished)
-            for channel in channels
+            for channel in self._channels()
         )
 
 

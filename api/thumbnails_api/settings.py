@@ -66,6 +66,9 @@ class ApiSettings:
     idle_timeout_seconds: int = _setting(120, "API_IDLE_SECONDS", 1, 3600)
     """A connection on which nothing moves for so long is closed."""
 
+    head_timeout_seconds: int = _setting(30, "API_HEAD_SECONDS", 1, 3600)
+    """How long a request's line and headers may take to come; then it is a 408."""
+
     max_spool_bytes: int = _setting(8 * GIBIBYTE, "MAX_SPOOL_BYTES", MEBIBYTE, 1 << 50)
     """Bytes of bodies that are being received or stored, and of copies out of them; beyond it a 503."""
 

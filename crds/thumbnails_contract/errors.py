@@ -183,6 +183,16 @@ class RangeNotSatisfiable(InvalidRequest):
     default_message = "The header Content-Range says how many bytes there are."
 
 
+class RequestTimeout(ThumbnailsError):
+    """The head of a request took too long (RFC 9110 section 15.5.9); the connection ends."""
+
+    reason = "RequestTimeout"
+    title = "The request took too long"
+    status = 408
+    retryable = True
+    default_message = "The headers of a request must come within a while; send it again."
+
+
 class PayloadTooLarge(ThumbnailsError):
     """More bytes than the service takes (RFC 9110 section 15.5.14)."""
 

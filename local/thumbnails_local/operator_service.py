@@ -96,7 +96,7 @@ class OperatorService:
         eraser = Eraser(
             self.objects,
             janitor,
-            controller.jobs,
+            controller.owned,
             controller.delete_job,
             controller.held,
             settings,

@@ -164,7 +164,7 @@ class Operator:
         eraser = Eraser(
             self._objects,
             janitor,
-            controller.jobs,
+            controller.owned,
             controller.delete_job,
             controller.held,
             self._settings,

@@ -34,6 +34,7 @@ from .archivist import Archivist
 from .counts import Counts
 from .desk import Desk
 from .dispatch import Dispatcher
+from .informer import Owned
 from .intake import Intake
 from .lane import State
 from .lease import WorkerKey
@@ -246,7 +247,12 @@ class Controller:
         self._check_synced()
         return tuple(self._roster.unreadable())
 
-    async def delete_job(self, job: ThumbnailJob) -> None:
+    def owned(self) -> tuple[Owned, ...]:
+        """All jobs of which it is known whose they are. Raises JobStoreUnavailable as `jobs` does."""
+        self._check_synced()
+        return tuple(self._roster.owned())
+
+    async def delete_job(self, job: Owned) -> None:
         """Delete a job for good, whatever it does. Raises Unavailable."""
         await self._writer.erase(job)
 

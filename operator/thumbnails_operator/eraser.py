@@ -21,7 +21,7 @@ from thumbnails_common.erasure import Erasure, InvalidErasure, read_erasure
 from thumbnails_common.objectstore import NoSuchObject, ObjectStore
 from thumbnails_common.tombstone import InvalidTombstone, read_tombstone
 from thumbnails_contract.errors import Unavailable
-from thumbnails_contract.job import JobKey, ThumbnailJob
+from thumbnails_contract.job import JobKey
 from thumbnails_contract.keys import (
     ERASURES_RUNNING,
     SOURCES,
@@ -31,6 +31,7 @@ from thumbnails_contract.keys import (
 )
 
 from .counts import Counts
+from .informer import Owned
 from .parts import in_parts
 from .settings import OperatorSettings
 
@@ -64,16 +65,17 @@ class _Progress:
 class Eraser:
     """See the module's text.
 
-    `jobs` gives all jobs that are known, `delete_job` deletes one for good, and `held` gives the jobs that
-    workers still have something of although nobody wants it. `namespaces` are those of `jobs` (None: all).
+    `jobs` gives all jobs of which it is known whose they are, `delete_job` deletes one for good, and `held`
+    gives the jobs that workers still have something of although nobody wants it. `namespaces` are those of
+    `jobs` (None: all).
     """
 
     def __init__(
         self,
         objects: ObjectStore,
         cleaner: Cleaner,
-        jobs: Callable[[], Iterable[ThumbnailJob]],
-        delete_job: Callable[[ThumbnailJob], Awaitable[None]],
+        jobs: Callable[[], Iterable[Owned]],
+        delete_job: Callable[[Owned], Awaitable[None]],
         held: Callable[[], Iterable[JobKey]],
         settings: OperatorSettings,
         counts: Counts,
@@ -198,5 +200,5 @@ class Eraser:
         )
 
 
-def _owns(erasure: Erasure, job: ThumbnailJob) -> bool:
-    return (job.key.namespace, job.spec.account) == (erasure.namespace, erasure.account)
+def _owns(erasure: Erasure, job: Owned) -> bool:
+    return (job.key.namespace, job.account) == (erasure.namespace, erasure.account)

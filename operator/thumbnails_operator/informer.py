@@ -8,6 +8,7 @@ from thumbnails_common.jobstore import Document, WatchEventType
 from thumbnails_common.resource_version import is_newer
 from thumbnails_contract.errors import InvalidJob
 from thumbnails_contract.job import JobKey, ThumbnailJob
+from thumbnails_contract.names import DEFAULT_ACCOUNT
 from thumbnails_contract.status import Status
 
 
@@ -20,11 +21,21 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
-    """A document that this version cannot read, as far as it can."""
+class Owned:
+    """A job, and whose it is: as much as must be known to delete it."""
 
     key: JobKey
     uid: str
+    account: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A document that this version cannot read, as far as it can. `account` is None where it names none."""
+
+    key: JobKey
+    uid: str
+    account: str | None
     resource_version: str
     generation: int
     raw_status: Mapping[str, Any]
@@ -72,6 +83,13 @@ class Informer:
     def unreadable(self) -> Iterator[JobKey]:
         """The names of all others."""
         return (key for key, known in self._known.items() if isinstance(known, Unreadable))
+
+    def owned(self) -> Iterator[Owned]:
+        """All jobs whose account is known, whether the rest can be read or not."""
+        for key, known in self._known.items():
+            account = known.job.spec.account if isinstance(known, Known) else known.account
+            if account is not None:
+                yield Owned(key, uid_of(known), account)
 
     def keys(self) -> tuple[JobKey, ...]:
         """The names of all jobs."""
@@ -160,8 +178,16 @@ def _read(key: JobKey, document: Document, before: Known | Unreadable | None) ->
         invalid = error if isinstance(error, InvalidJob) else InvalidJob()
         version = str(metadata.get("resourceVersion", ""))
         generation = metadata.get("generation", 1)
-        return Unreadable(key, str(metadata.get("uid", "")), version, generation, raw, invalid)
+        uid, account = str(metadata.get("uid", "")), _account_of(document)
+        return Unreadable(key, uid, account, version, generation, raw, invalid)
     return Known(job, raw)
+
+
+def _account_of(document: Document) -> str | None:
+    """Whose job this is, as far as it is said where this version expects it."""
+    spec = document.get("spec")
+    account = spec.get("account", DEFAULT_ACCOUNT) if isinstance(spec, dict) else None
+    return account if isinstance(account, str) else None
 
 
 def _has_same_spec(metadata: Mapping[str, Any], job: ThumbnailJob) -> bool:

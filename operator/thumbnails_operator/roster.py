@@ -16,7 +16,7 @@ from thumbnails_contract.status import Phase
 from .batches import Batch, Batches
 from .claims import Claims
 from .dispatch import Dispatcher
-from .informer import Change, Informer, Known, Unreadable
+from .informer import Change, Informer, Known, Owned, Unreadable
 from .lane import State
 from .memory import Attempt, Made, Memory
 from .pool import Pool
@@ -59,6 +59,10 @@ class Roster:
     def jobs(self) -> Iterator[ThumbnailJob]:
         """All jobs that can be read."""
         return self._informer.jobs()
+
+    def owned(self) -> Iterator[Owned]:
+        """All jobs whose account is known, whether the rest can be read or not."""
+        return self._informer.owned()
 
     def unreadable(self) -> Iterator[JobKey]:
         """The names of all others."""

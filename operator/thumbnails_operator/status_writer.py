@@ -16,7 +16,7 @@ from thumbnails_contract.status import ErrorFacts, Phase, Status, status_patch
 
 from . import outcome
 from .counts import Counts
-from .informer import Known, Unreadable
+from .informer import Known, Owned, Unreadable
 from .ports import EventSink
 from .roster import Roster
 
@@ -110,11 +110,11 @@ class StatusWriter:
         self._counts.deleted.inc(deletion is Deletion.DONE)
         return deletion
 
-    async def erase(self, job: ThumbnailJob) -> None:
+    async def erase(self, job: Owned) -> None:
         """Delete a job, whatever it does."""
         await self._delete(job, None)
 
-    async def _delete(self, job: ThumbnailJob, resource_version: str | None) -> Deletion:
+    async def _delete(self, job: ThumbnailJob | Owned, resource_version: str | None) -> Deletion:
         key = job.key
         try:
             await self._run_blocking(

@@ -118,6 +118,11 @@ class WebhookSender:
                     retry_after_seconds=parse_retry_after(response.headers.get("Retry-After"), now),
                 )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if _is_forbidden(error):
+                logger.warning(
+                    "webhook %s: the host leads to an address that THUMBNAILS_WEBHOOK_ALLOW does not list",
+                    delivery.message_id,
+                )
             return _failure(error)
 
     def _session(self, *, trusted: bool) -> aiohttp.ClientSession:
@@ -234,10 +239,13 @@ def _signed_headers(delivery: DeliverNow, secret: str, now: datetime) -> dict[st
     }
 
 
+# What somebody's name leads to is theirs to know where it is a public address. Of all others the same is
+# said: that a name within the network exists is nobody's business outside. The log says it to administrators.
+_NO_ADDRESS: Final = "the host name leads to no address that may be called"
 # What is said of an error, by the first type that fits.
 _FAILURES: Final[tuple[tuple[type[Exception], str], ...]] = (
     (TimeoutError, "no answer in time"),
-    (aiohttp.ClientConnectorDNSError, "the host name does not resolve"),
+    (aiohttp.ClientConnectorDNSError, _NO_ADDRESS),
     (aiohttp.ClientConnectorCertificateError, "the certificate is not valid"),
     (aiohttp.ClientSSLError, "TLS failed"),
     (aiohttp.ClientConnectorError, "no connection"),
@@ -245,14 +253,20 @@ _FAILURES: Final[tuple[tuple[type[Exception], str], ...]] = (
 )
 
 
+def _is_forbidden(error: Exception) -> bool:
+    return isinstance(error, aiohttp.ClientConnectorError) and isinstance(
+        error.os_error, ForbiddenAddressError
+    )
+
+
 def _failure(error: Exception) -> DeliveryResult:
     """Why there was no answer, in our own words."""
     match error:
         case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
             return DeliveryResult(detail="the URL is not valid", forbidden=True)
-        case aiohttp.ClientConnectorError(os_error=ForbiddenAddressError()):
+        case _ if _is_forbidden(error):
             # Not final: the name may lead elsewhere by the next attempt.
-            return DeliveryResult(detail="the host name leads to an address that is not allowed")
+            return DeliveryResult(detail=_NO_ADDRESS)
         case aiohttp.ClientConnectorError(os_error=ConnectionRefusedError()):
             return DeliveryResult(detail="the connection was refused")
     for kind, detail in _FAILURES:

@@ -59,6 +59,9 @@ _TEXT: Final[Element] = {"type": "string"}
 
 _JOB_ID: Final = parameter("job_id", "path", "The job.", JOB_ID)
 _ACCOUNT: Final = parameter("account", "path", "The caller's own account, as every job says it.", ACCOUNT)
+_PREFER_BYTES: Final = parameter(
+    "Prefer", "header", "`no-redirect`: the bytes from here, not where they lie (RFC 7240).", _TEXT
+)
 _PREFER: Final = parameter(
     "Prefer",
     "header",
@@ -278,6 +281,7 @@ class _Writer:
     def get_thumbnail(self, *, named: bool) -> Element:
         """`GET /thumbnails/{job_id}` and `GET /thumbnails/{job_id}/{output}`."""
         output = [parameter("output", "path", "The name of the output.", OUTPUT_NAME)] if named else []
+        prefer = [_PREFER_BYTES] if self._settings.redirect_seconds else []
         operation = self._operation(
             "getThumbnailOfOutput" if named else "getThumbnail",
             "Thumbnails",
@@ -295,6 +299,7 @@ class _Writer:
                 ),
                 *_LINK_PARAMETERS,
                 *_CONDITIONS,
+                *prefer,
             ],
             responses=self._file_responses(
                 [f"image/{word}" for word in SERVED_FORMATS], ThumbnailNotFound, InvalidLink
@@ -307,7 +312,10 @@ class _Writer:
 
     @staticmethod
     def _redirect() -> Element:
-        text = "The file is there, at the object store, for a while; the page at `/` is not sent elsewhere."
+        text = (
+            "The file is there, at the object store, for a while. Not so with `Prefer: no-redirect`, and for"
+            " the page at `/`."
+        )
         return {"307": response(text, headers=("Location", "Vary", *RATE_LIMITS))}
 
     def _file_responses(self, types: list[str], *errors: type[ThumbnailsError]) -> Element:

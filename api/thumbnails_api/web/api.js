@@ -105,7 +105,8 @@ export async function deleteJob(id) {
 /** A URL that an <img> can show: the path itself, or a copy of the file where a key has to be shown. */
 export async function pictureUrl(path) {
   if (!key()) return path;
-  return URL.createObjectURL(await (await request(path)).blob());
+  // Scripts read pictures from here alone: not from an object store that the service would send them to.
+  return URL.createObjectURL(await (await request(path, { headers: { Prefer: "no-redirect" } })).blob());
 }
 
 /**

@@ -139,6 +139,11 @@ class Group {
   }
 }
 
+/** Nobody else's; `crypto.randomUUID` is not there on pages that came over plain HTTP. */
+function newId() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 /** One file: waiting, sending, stored (its job is being done), then done, failed or cancelled. */
 class Transfer {
   state = "waiting";
@@ -147,7 +152,7 @@ class Transfer {
   #file;
   #fields;
   #group;
-  #id = crypto.randomUUID(); // the same in all tries: a lost answer makes no second job
+  #id = newId(); // the same in all tries: a lost answer makes no second job
   #stopping = new AbortController();
   #error = null;
   #pause = null; // {until: milliseconds since 1970, why}

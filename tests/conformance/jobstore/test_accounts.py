@@ -31,6 +31,7 @@ from thumbnails_contract.job import ThumbnailJob
 from thumbnails_contract.status import Condition, ConditionType, OutputFacts, Status
 from thumbnails_operator.counts import Counts
 from thumbnails_operator.eraser import Eraser
+from thumbnails_operator.informer import Owned
 from thumbnails_operator.settings import OperatorSettings
 
 NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
@@ -424,11 +425,12 @@ def erase(world: World) -> None:
     async def run_blocking(function: Any, *arguments: Any, **options: Any) -> Any:
         return function(*arguments, **options)
 
-    async def delete_job(job: ThumbnailJob) -> None:
+    async def delete_job(job: Owned) -> None:
         world.store.delete(job.key.namespace, job.key.name, uid=job.uid)
 
-    def jobs() -> list[ThumbnailJob]:
-        return [ThumbnailJob.parse(each) for each in list_all(world.store, world.namespace).items]
+    def jobs() -> list[Owned]:
+        found = [ThumbnailJob.parse(each) for each in list_all(world.store, world.namespace).items]
+        return [Owned(job.key, job.uid, job.spec.account) for job in found]
 
     objects: Any = world.objects
     eraser = Eraser(

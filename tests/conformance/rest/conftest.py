@@ -1,8 +1,9 @@
 """The whole service for tests of the REST API, on each job store; every test of this folder runs on each.
 
 Behind the API are the operator with workers that render, and an S3 server; only the store of jobs and keys
-differs. There are two replicas, and requests go to one after the other, as a load balancer would send them:
-what holds for a client holds across replicas. Every answer is held against `/openapi.json`.
+differs (and the S3 server, where there are others: `tests/s3_servers.py`). There are two replicas, and
+requests go to one after the other, as a load balancer would send them: what holds for a client holds across
+replicas. Every answer is held against the `/openapi.json` of who gave it.
 
 One service serves all tests, each with an account of its own (`account`). To add a job store: a function that
 gives `Shelf`s, in `SHELVES`.
@@ -12,7 +13,6 @@ import asyncio
 import contextlib
 import io
 import itertools
-import json
 import secrets
 import socket
 import threading
@@ -32,6 +32,7 @@ import requests
 from kubernetes.client import CoreV1Api
 from PIL import Image
 from tests.openapi_checker import Checker
+from tests.s3_servers import SERVERS, make_server
 from tests.webhook_receiver import WebhookReceiver
 
 from thumbnails_api.accounts import KeyAuthenticator
@@ -43,7 +44,6 @@ from thumbnails_api.keys_store import KeyStore
 from thumbnails_api.keys_watch import KeyWatch
 from thumbnails_api.links import LinkSigner
 from thumbnails_api.presets import parse_presets
-from thumbnails_api.server import Server
 from thumbnails_api.service import create_service
 from thumbnails_api.settings import ApiSettings
 from thumbnails_common.jobstore import JobStore, ObjectMissing
@@ -55,7 +55,6 @@ from thumbnails_contract.job import JobKey
 from thumbnails_local.operator_service import OperatorService
 from thumbnails_local.secrets import LocalSigningSecrets
 from thumbnails_local.sqlite_store import SqliteJobStore
-from thumbnails_local.weed import WeedServer
 from thumbnails_operator.settings import OperatorSettings
 
 # A test ends as soon as it has seen what it waits for; so long waits only what is broken.
@@ -116,8 +115,8 @@ class Replica:
     """One API, on a port of its own."""
 
     url: str
-    server: Server
     jobs: JobCache
+    checker: Checker
 
 
 @dataclass
@@ -130,7 +129,6 @@ class Service:
     webhook_secret: str
     start_replica: Callable[..., Replica]
     replicas: list[Replica] = field(default_factory=list)
-    checker: Any = None
 
     def new_account(self, name: str | None = None, *, replicas: Sequence[Replica] = ()) -> "Account":
         """A client with a key of an account that has nothing yet, unless it is named."""
@@ -184,8 +182,7 @@ class Account:
                 allow_redirects=False,
                 **options,
             )
-        if self.service.checker is not None:
-            self.service.checker.any_answer(answer, method, path)
+        replica.checker.any_answer(answer, method, path)
         return answer
 
     def is_known(self, replica: Replica) -> bool:
@@ -327,22 +324,36 @@ def running_replica(shelf: Shelf, s3: S3Settings, settings: ApiSettings) -> Iter
         thread.start()
         closing.callback(thread.join, PATIENCE_SECONDS)
         closing.callback(server.stop)
-        yield Replica(f"http://127.0.0.1:{listener.getsockname()[1]}", server, jobs)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with requests.Session() as session:
+            session.trust_env = False
+            described = session.get(f"{url}/openapi.json", timeout=PATIENCE_SECONDS).json()
+        yield Replica(url, jobs, Checker(described))
 
 
-# One process runs all tests of a job store, so that they share the service.
+# Each job store, and each S3 server. One process runs all tests of a pair, so that they share the service.
+PLACES = [
+    *((shelf, SERVERS[0]) for shelf in SHELVES),
+    *(("sqlite", server) for server in SERVERS[1:]),
+]
+
+
 @pytest.fixture(
     scope="session",
-    params=[pytest.param(name, marks=pytest.mark.xdist_group(f"rest-{name}")) for name in SHELVES],
+    params=[
+        pytest.param(place, marks=pytest.mark.xdist_group(f"rest-{'-'.join(place)}"), id="-".join(place))
+        for place in PLACES
+    ],
 )
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The service: see the module's text."""
     folder = tmp_path_factory.mktemp("rest")
+    shelf_name, server_name = request.param
     with contextlib.ExitStack() as stack:
-        shelf = stack.enter_context(SHELVES[request.param](request, folder))
-        weed = WeedServer(folder / "s3")
-        s3 = weed.start()
-        stack.callback(weed.stop, grace_seconds=0)
+        shelf = stack.enter_context(SHELVES[shelf_name](request, folder))
+        server = make_server(server_name, folder)
+        s3 = server.start()
+        stack.callback(server.stop)
         objects = S3ObjectStore(s3)
         stack.callback(objects.close)
         objects.ensure_bucket()
@@ -377,10 +388,6 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
         service = Service(shelf, store, objects, signing.read_text().strip(), start_replica)
         service.replicas += [start_replica(), start_replica()]
-        with requests.Session() as session:
-            session.trust_env = False
-            document = session.get(f"{service.replicas[0].url}/openapi.json", timeout=PATIENCE_SECONDS)
-        service.checker = Checker(json.loads(document.content))
         yield service
 
 

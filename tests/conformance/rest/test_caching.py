@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import requests
 
 
 @pytest.fixture
@@ -37,6 +38,25 @@ def test_a_part_and_the_head(account: Any, job: dict[str, Any]) -> None:
         assert (head.status_code, head.headers["Content-Length"]) == (200, str(len(whole)))
         beyond = account.get(job["thumbnailPath"], Range=f"bytes={len(whole)}-")
         assert (beyond.status_code, beyond.headers["Content-Range"]) == (416, f"bytes */{len(whole)}")
+
+
+def test_a_client_that_is_sent_to_the_object_store_gets_the_same_there(
+    service: Any, account: Any, job: dict[str, Any]
+) -> None:
+    """The other replica is set up to send clients there; an address is good without any key, for a while."""
+    sending = service.new_account(account.name, replicas=[service.start_replica(redirect_seconds=60)])
+    here = account.get(job["thumbnailPath"])
+    answer = sending.get(job["thumbnailPath"])
+    assert (answer.status_code, answer.content) == (307, b"")
+    there = requests.get(answer.headers["Location"], timeout=60)
+    assert (there.status_code, there.content) == (200, here.content)
+    for name in ("Content-Type", "Cache-Control", "Content-Disposition", "ETag"):
+        assert there.headers[name] == here.headers[name]
+    assert requests.get(answer.headers["Location"].replace("=60", "=61"), timeout=60).status_code == 403
+    direct = sending.get(job["thumbnailPath"], Prefer="no-redirect")
+    assert (direct.status_code, direct.content) == (200, here.content)
+    still_good = {"If-None-Match": here.headers["ETag"]}
+    assert sending.get(job["thumbnailPath"], **still_good).status_code == 304
 
 
 def test_no_replica_remembers_what_was_deleted(account: Any, job: dict[str, Any], eventually: Any) -> None:

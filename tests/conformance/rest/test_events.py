@@ -30,7 +30,7 @@ class Follower:
                 data = json.loads(fields["data"])
                 names = {"job": "Job", "deleted": "Deleted"}
                 if fields["event"] in names:
-                    self._account.service.checker.component(data, names[fields["event"]])
+                    self._account.replicas[0].checker.component(data, names[fields["event"]])
                 yield fields["event"], data
 
 

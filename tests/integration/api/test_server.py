@@ -1,5 +1,6 @@
 """The API on its real server with real HTTP: bodies of every kind, limits, slow and gone clients, the end."""
 
+import contextlib
 import hashlib
 import http.client
 import threading
@@ -239,6 +240,38 @@ def test_slow_and_idle_clients_do_not_hold_others_up(start_server: Any, answer_o
     assert {answer_on(connection).status for connection in idle} == {200}
     for connection in idle + slow:
         connection.close()
+
+
+@pytest.mark.parametrize("begun", [b"P", b"POST /images HTTP/1.1\r\nHost: localhost\r\nX-Header: "])
+def test_a_head_that_never_ends_is_a_408_however_busy_its_connection_is(
+    start_server: Any, answer_on: Any, begun: bytes
+) -> None:
+    server = start_server(head_timeout_seconds=2)
+    with server.connect() as slow, server.connect() as body, server.connect() as idle:
+        slow.sendall(begun)
+        body.sendall(b"POST /images HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n")
+        slow.settimeout(0.2)
+        answer = b""
+        while not answer:  # each byte is a sign of life
+            slow.sendall(b"x")
+            with contextlib.suppress(TimeoutError):
+                answer = slow.recv(65536)
+        assert answer.startswith((b"HTTP/1.1 408 ", b"HTTP/1.0 408 "))
+        assert b'"RequestTimeout"' in answer + slow.recv(65536)
+        # A body, and a connection without a request, may take their time.
+        body.sendall(picture(1000))
+        assert answer_on(body).status == 201
+        idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert answer_on(idle).status == 200
+
+
+def test_the_time_of_a_head_begins_with_its_first_byte(start_server: Any, answer_on: Any) -> None:
+    server = start_server(head_timeout_seconds=1)
+    with server.connect() as connection:
+        for _ in range(3):
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert answer_on(connection).status == 200
+            time.sleep(2.2)  # longer than a head may take, and than it takes to look for them
 
 
 def test_waiting_requests_leave_threads_for_others(start_server: Any) -> None:

@@ -164,3 +164,27 @@ def test_a_key_that_may_only_look_says_so(
     row = page.locator(".transfer").filter(has_text="refused.png")
     row.get_by_text("write").wait_for()
     assert page.get_by_role("button", name="Sign out").is_visible()
+
+
+def test_over_plain_http_it_shows_pictures_that_others_are_sent_to_the_object_store_for(
+    open_page: Open,
+    elsewhere: Callable[[str], str],
+    start_service: Any,
+    eventually: Any,
+    picture: Make,
+    upload: Any,
+    card_of: Any,
+) -> None:
+    service = start_service(THUMBNAILS_LOGIN="on", THUMBNAILS_REDIRECT_SECONDS="300")
+    key = keys(service, "create", "--account", "shop")
+    headers = {"Authorization": f"Bearer {key}"}
+    eventually(lambda: service.request("GET", "/presets", headers=headers).ok, "the key counts")
+    page = open_page(elsewhere(service.url))
+    assert not page.evaluate("isSecureContext")
+    sign_in(page, key)
+    upload(page, picture("elsewhere.png"))
+    image = card_of(page, "elsewhere.png").locator("img").first
+    page.wait_for_function("(image) => image.naturalWidth > 0", arg=image.element_handle())
+    (job,) = service.request("GET", "/jobs", headers=headers).json()
+    sent = service.request("GET", job["thumbnailPath"], headers=headers, allow_redirects=False)
+    assert sent.status_code == 307

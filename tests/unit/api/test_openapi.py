@@ -18,7 +18,13 @@ from thumbnails_api.openapi import openapi_document
 from thumbnails_api.openapi.webhooks import BATCH_EVENT, EVENTS
 from thumbnails_api.presets import parse_presets
 from thumbnails_api.settings import ApiSettings
-from thumbnails_contract.errors import MethodNotAllowed, RenderError, ThumbnailsError, error_classes
+from thumbnails_contract.errors import (
+    MethodNotAllowed,
+    RenderError,
+    RequestTimeout,
+    ThumbnailsError,
+    error_classes,
+)
 from thumbnails_contract.spec import Batch
 from thumbnails_contract.status import BatchFacts
 from thumbnails_operator.batch_webhook import EVENT_TYPE, batch_event_body
@@ -167,7 +173,8 @@ def test_every_reason_of_a_request_is_said_where_it_may_come_from(document: Docu
         for reason, error in error_classes().items()
         if error.__module__.startswith("thumbnails_contract")
     }
-    # Those of jobs are in a job's `error`, and 405 is of methods that are not described.
+    # Those of jobs are in a job's `error`, 405 is of methods that are not described, and 408 of what is no
+    # request yet.
     of_jobs = {
         reason
         for reason, error in known.items()
@@ -181,7 +188,7 @@ def test_every_reason_of_a_request_is_said_where_it_may_come_from(document: Docu
             "InvalidJob",
         }
     }
-    assert said == known.keys() - of_jobs - {MethodNotAllowed.reason}
+    assert said == known.keys() - of_jobs - {MethodNotAllowed.reason, RequestTimeout.reason}
     assert ThumbnailsError.reason in said
 
 

@@ -48,7 +48,7 @@ def test_the_answer_may_be_kept_for_less_than_the_address_is_valid(service: Any,
     assert headers["cache-control"] == "private, max-age=150"
     assert "etag" not in headers
     assert "content-disposition" not in headers
-    assert headers["vary"] == "Sec-Fetch-Site"
+    assert headers["vary"] == "Sec-Fetch-Site, Prefer"
 
 
 @pytest.mark.parametrize(("seconds", "valid", "kept"), [(10, "10", 5), (4000, "300", 150), (1, "1", 0)])
@@ -63,7 +63,7 @@ def test_a_signed_link_does_not_live_on_in_the_address(
 
 def test_a_copy_that_is_still_good_is_a_304(service: Any, done: str) -> None:
     result = service.get(f"/thumbnails/{done}", headers={"If-None-Match": "*"})
-    assert (result.status_code, result.headers["vary"]) == (304, "Sec-Fetch-Site")
+    assert (result.status_code, result.headers["vary"]) == (304, "Sec-Fetch-Site, Prefer")
     assert service.get(f"/thumbnails/{done}", headers={"If-Match": '"x"'}).status_code == 412
     assert service.objects.calls == []
 
@@ -72,6 +72,8 @@ def test_head_and_the_page_are_answered_here(service: Any, done: str) -> None:
     assert service.request("HEAD", f"/thumbnails/{done}").status_code == 200
     result = service.get(f"/thumbnails/{done}", headers={"Sec-Fetch-Site": "same-origin"})
     assert (result.status_code, result.content) == (200, b"thumbnail")
+    for prefer in ("no-redirect", "wait=1, No-Redirect"):
+        assert service.get(f"/thumbnails/{done}", headers={"Prefer": prefer}).status_code == 200
     elsewhere = service.get(f"/thumbnails/{done}", headers={"Sec-Fetch-Site": "same-site"})
     assert elsewhere.status_code == 307
 

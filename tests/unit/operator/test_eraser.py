@@ -19,6 +19,7 @@ from thumbnails_contract.spec import Spec
 from thumbnails_contract.status import Status
 from thumbnails_operator.counts import Counts
 from thumbnails_operator.eraser import SURE_SECONDS, Eraser
+from thumbnails_operator.informer import Owned
 from thumbnails_operator.settings import OperatorSettings
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
@@ -73,8 +74,8 @@ class World:
         self.removed += keys
         self.bucket.delete(keys)
 
-    async def delete_job(self, job: ThumbnailJob) -> None:
-        self.jobs.remove(job)
+    async def delete_job(self, job: Owned) -> None:
+        self.jobs = [each for each in self.jobs if each.key != job.key]
 
     async def run_blocking(self, function: Any, *args: Any, **kwargs: Any) -> Any:
         return await asyncio.to_thread(function, *args, **kwargs)
@@ -84,7 +85,7 @@ class World:
         return Eraser(
             objects,
             self,
-            lambda: tuple(self.jobs),
+            lambda: [Owned(job.key, job.uid, job.spec.account) for job in self.jobs],
             self.delete_job,
             lambda: frozenset(self.held),
             OperatorSettings(erasure_seconds=LEAST_SECONDS),

@@ -8,7 +8,7 @@ import pytest
 from thumbnails_common.jobstore import WatchEventType
 from thumbnails_contract.job import JobKey, new_manifest
 from thumbnails_contract.spec import Spec
-from thumbnails_operator.informer import Informer, Known, Unreadable
+from thumbnails_operator.informer import Informer, Known, Owned, Unreadable
 
 KEY = JobKey("ns", "one")
 
@@ -103,6 +103,26 @@ def test_what_cannot_be_read_is_kept_aside() -> None:
     assert isinstance(known, Unreadable)
     assert (known.uid, known.resource_version) == ("u1", "5")
     assert list(informer.jobs()) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "account"),
+    [
+        ({"account": "shop", "outputs": [{"fit": "somehow"}]}, "shop"),
+        ({"outputs": [{"fit": "somehow"}]}, "default"),
+        ({"account": {"name": "shop"}}, None),
+        ([], None),
+    ],
+)
+def test_whose_a_job_is_can_be_known_though_the_rest_cannot_be_read(spec: Any, account: str | None) -> None:
+    informer = Informer()
+    strange = document("5")
+    strange["spec"] = spec
+    informer.observe(WatchEventType.ADDED, strange)
+    informer.observe(WatchEventType.ADDED, document("6", name="two", uid="u2"))
+    assert isinstance(informer.get(KEY), Unreadable)
+    mine = [] if account is None else [Owned(KEY, "u1", account)]
+    assert list(informer.owned()) == [*mine, Owned(JobKey("ns", "two"), "u2", "default")]
 
 
 def test_a_document_without_a_name_is_nothing() -> None:
