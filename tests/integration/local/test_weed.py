@@ -100,6 +100,13 @@ def test_data_and_keys_are_kept_between_runs(start: StartServer) -> None:
         assert [facts.key for facts in store.list("")] == ["sources/a"], "the probe of the start is gone"
 
 
+def test_a_folder_may_have_any_name(start: StartServer, tmp_path: Path) -> None:
+    server = start(tmp_path / 'Fotos, 2026 "für \'uns" -x=y' / "objects")
+    with opened(server.settings) as store:
+        store.put("sources/a", io.BytesIO(b"kept"), 4)
+        assert [facts.key for facts in store.list("")] == ["sources/a"]
+
+
 def test_it_comes_back_on_the_same_address(start: StartServer) -> None:
     statuses: list[int] = []
     ended = threading.Event()
