@@ -112,7 +112,9 @@ Memory of the largest pod of each component, or of its process: what cannot be h
 as the kubelet has it; of a process all that is resident), and of it what belongs to no file \
 (*anonymous*). Samples are {settings["sample_seconds"]:g} s apart; medians of the first and the last \
 {part(run) / 60:.0f} minutes; the slope is that of all after the first. An operator that was killed begins \
-anew.
+anew, and a leader reads all jobs at once. The API comes to its level with what it remembers: the jobs there \
+are, the last 10,000 changes (a quarter of an hour here) and the last 10,000 deletions (an hour). Object \
+store and etcd have files in their working sets.
 
 {_rows(_memory(run))}
 ![Memory of each component over the run]({picture})"""
