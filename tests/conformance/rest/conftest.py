@@ -208,15 +208,23 @@ class Account:
         return self.finished(answer.json()["id"])
 
     def finished(self, job_id: str, status: str = "complete") -> dict[str, Any]:
-        """The job once it has ended, in this way."""
-
-        def ended() -> Any:
-            job = self.get(f"/jobs/{job_id}").json()
-            return job if job["status"] in FINISHED else None
-
-        job: dict[str, Any] = eventually(ended, f"job {job_id} ends")
-        assert job["status"] == status, job
+        """The job once it has ended, in this way, for every replica."""
+        for replica in self.replicas:
+            job: dict[str, Any] = eventually(partial(self._ended, replica, job_id), f"job {job_id} ends")
+            assert job["status"] == status, job
         return job
+
+    def _ended(self, replica: Replica, job_id: str) -> dict[str, Any] | None:
+        job: dict[str, Any] = self.at(replica, "GET", f"/jobs/{job_id}").json()
+        return job if job["status"] in FINISHED else None
+
+    def is_without(self, job_id: str) -> None:
+        """Wait until no replica has the job."""
+        for replica in self.replicas:
+            eventually(partial(self._misses, replica, job_id), f"job {job_id} is gone")
+
+    def _misses(self, replica: Replica, job_id: str) -> bool:
+        return self.at(replica, "GET", f"/jobs/{job_id}").status_code == 404
 
     def listed(self, query: str = "") -> list[dict[str, Any]]:
         """GET /jobs; no job is an empty list."""

@@ -60,4 +60,4 @@ def test_the_client_puts_waits_gets_lists_and_removes(account: Any, picture: Any
             assert saved.read_bytes() == account.get(job.document["thumbnailPath"]).content
             assert [each.id for each in client.jobs()] == [job.id]
             client.remove(job.id)
-            assert account.get(f"/jobs/{job.id}").status_code == 404
+            account.is_without(job.id)
