@@ -245,7 +245,8 @@ class Janitor:
             read = await self._run_blocking(_read_tombstones, self._objects, chunk)
             await known.refresh(self._run_blocking)
             entries: list[str] = []
-            keys: list[str] = []
+            pictures: list[tuple[Tombstone, str]] = []
+            finished: list[tuple[Tombstone, str]] = []
             done: list[str] = []
             for facts, tombstone in read:
                 if tombstone is None:
@@ -254,18 +255,32 @@ class Janitor:
                         done.append(facts.key)
                     continue
                 verdict = judge_tombstone(tombstone, facts.last_modified, known.references, self._rules, now)
-                if verdict is Verdict.FINISH and JobKey(tombstone.namespace, tombstone.name) in self._held():
-                    continue
-                if verdict is Verdict.FINISH:
+                if verdict is Verdict.FINISH and self._is_over(tombstone, known.references):
                     own = tombstone_history(tombstone)
                     entries += await self._run_blocking(self._history.of_job, own, tombstone.uid)
-                    keys.extend(tombstone_keys(tombstone))
-                if verdict is not Verdict.WAIT:
+                    pictures.extend((tombstone, key) for key in tombstone_keys(tombstone))
+                    finished.append((tombstone, facts.key))
+                elif verdict is Verdict.DROP:
                     done.append(facts.key)
             deleted += await self._delete(entries, _all, known)
-            deleted += await self._delete(keys, self._unreferenced, known, self._history.held_thumbnails)
+            deleted += await self._delete(pictures, self._left_by, known, self._history.held_thumbnails)
+            deleted += await self._delete(finished, self._still_over, known)
             deleted += await self._delete(done, _all, known)
         return deleted
+
+    def _is_over(self, tombstone: Tombstone, references: References) -> bool:
+        """Whether nothing of the job can come any more.
+
+        To be asked right before each deletion: one that was not known may only not have been heard of.
+        """
+        key = JobKey(tombstone.namespace, tombstone.name)
+        return not references.knows(tombstone.uid) and key not in self._held()
+
+    def _still_over(self, told: Sequence[tuple[Tombstone, str]], references: References) -> list[str]:
+        return [key for tombstone, key in told if self._is_over(tombstone, references)]
+
+    def _left_by(self, told: Sequence[tuple[Tombstone, str]], references: References) -> list[str]:
+        return self._unreferenced(list(dict.fromkeys(self._still_over(told, references))), references)
 
     async def _sweep_history(self, known: "_Known", now: datetime) -> int:
         """End what has been kept long enough: jobs, and what says that originals stay."""

@@ -91,6 +91,7 @@ class World:
     bucket: Bucket = field(default_factory=Bucket)
     jobs: list[ThumbnailJob] = field(default_factory=list)
     unreadable: list[JobKey] = field(default_factory=list)
+    held: set[JobKey] = field(default_factory=set)  # workers have something of these
     settings: OperatorSettings = field(default_factory=OperatorSettings)
     namespaces: list[str] | None = None
     before_blocking: Callable[[Any], None] = lambda _function: None
@@ -116,6 +117,7 @@ class World:
             self.run_blocking,
             lambda: NOW,
             unreadable=lambda: self.unreadable,
+            held=lambda: self.held,
             namespaces=self.namespaces,
         )
 
@@ -296,6 +298,27 @@ def test_the_tombstone_goes_last(world: World) -> None:
         world.sweep()
     assert key in world.bucket.objects
     assert world.sweep() == 3
+
+
+@pytest.mark.parametrize("heard_of", ["it", "its end"])
+def test_a_job_that_is_heard_of_late_keeps_its_tombstone(world: World, heard_of: str) -> None:
+    """Else its deletion would count as done, while a worker that has it stores a thumbnail."""
+    job = make_job("young")
+    add_objects(world, job)
+    key = bury(world, job, modified=NOW)
+
+    def hear(function: Any) -> None:
+        if function.__name__ == "of_job":
+            world.jobs = [job] if heard_of == "it" else []
+            world.held = {job.key} if heard_of == "its end" else set()
+
+    world.before_blocking = hear
+    assert world.sweep() == 0
+    assert set(world.bucket.objects) == {source_of(job), thumbnail_of(job), key}
+    world.before_blocking = lambda _function: None
+    world.jobs, world.held = [], set()
+    assert world.sweep() == 3
+    assert world.bucket.objects == {}
 
 
 def test_a_tombstone_takes_nothing_that_another_job_needs(world: World) -> None:
