@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from enum import StrEnum
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -171,11 +172,35 @@ def fields_of(schema: dict[str, Any], at: str) -> Iterator[tuple[str, dict[str, 
 
 def test_strings_and_lists_are_bounded(schema: dict[str, Any]) -> None:
     """Unbounded ones make CEL's cost estimate refuse the CRD, and let one object fill etcd."""
-    for at, field in fields_of(schema["properties"]["spec"], "spec"):
-        if field.get("type") == "string" and "enum" not in field:
+    both = (fields_of(schema["properties"][name], name) for name in ("spec", "status"))
+    for at, field in chain.from_iterable(both):
+        if field.get("type") == "string" and not {"enum", "format"} & field.keys():
             assert "maxLength" in field, at
         if field.get("type") == "array":
             assert "maxItems" in field, at
+
+
+def test_numbers_of_the_spec_are_bounded(schema: dict[str, Any]) -> None:
+    bounds = {
+        at: (field.get("minimum"), field.get("maximum"))
+        for at, field in fields_of(schema["properties"]["spec"], "spec")
+        if field.get("type") == "integer"
+    }
+    assert bounds == {
+        "spec.outputs[].width": (1, 16_384),
+        "spec.outputs[].height": (1, 16_384),
+        "spec.outputs[].quality": (1, 100),
+        "spec.batch.index": (0, None),
+        "spec.batch.size": (1, None),
+        "spec.batch.jobs": (1, None),
+        "spec.ttlSecondsAfterFinished": (0, None),
+    }
+
+
+def test_numbers_of_the_status_are_not_negative(schema: dict[str, Any]) -> None:
+    for at, field in fields_of(schema["properties"]["status"], "status"):
+        if field.get("type") == "integer":
+            assert field.get("minimum", -1) >= 0, at
 
 
 def test_kubectl_explain_reads_like_documentation(schema: dict[str, Any]) -> None:
