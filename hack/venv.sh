@@ -22,13 +22,13 @@ if is_installed "$set_name" || is_installed dev; then # dev has all that local h
   exit 0
 fi
 
+# Tells the interpreter itself, whatever the PATH has in front of it: in an activated .venv, python3 is the one that
+# is deleted below when the environment is made anew.
 find_python() {
   for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
-    if command -v "$candidate" >/dev/null 2>&1 &&
-      "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-      command -v "$candidate"
-      return
-    fi
+    "$candidate" -c 'import os, sys
+if sys.version_info < (3, 11): sys.exit(1)
+print(os.path.realpath(sys._base_executable))' 2>/dev/null && return
   done
   return 1
 }
