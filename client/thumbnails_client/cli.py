@@ -34,6 +34,7 @@ _SIGNALED: Final = 128  # as shells have it: 130 is SIGINT
 
 _FITS: Final = ("cover", "contain", "inside", "outside", "fill")
 _PARALLEL: Final = 4
+_SLASHES: Final = tuple(filter(None, ("/", os.sep, os.altsep)))
 _QUIET_SECONDS: Final = 2.0  # a wait that nobody notices
 
 _HINTS: Final[Mapping[int, str]] = {
@@ -252,9 +253,10 @@ def put(session: _Session, /, paths: tuple[str, ...], **choices: Any) -> None:
 @click.argument("jobs", nargs=-1, required=True, metavar="JOB...")
 @click.option(
     "--save",
-    type=click.Path(path_type=Path),
-    default=Path(),
-    help="A folder; or a file, or - for standard output, with one job.",
+    type=click.Path(),
+    default="",
+    callback=lambda _context, _option, value: _place(value),
+    help="A folder; or a file, or - for standard output, with one job. A folder/ is made.",
 )
 @click.option("--output", "name", help="Which of several outputs; all when it is not given.")
 @click.option("--format", "format_", help="Which of several formats.")
@@ -280,7 +282,7 @@ def get(
             jobs, lambda job: _save(session, session.client.job(job), save, name, format_), _PARALLEL
         )
     elif len(jobs) > 1:
-        raise click.UsageError("With several jobs, --save names a folder that is there.")
+        raise click.UsageError("With several jobs, --save names a folder: one that is there, or folder/.")
     elif str(save) == "-":
         target = sys.stdout.buffer
         session.each(jobs, lambda job: session.client.get(job, target, output=name, format=format_))
@@ -333,7 +335,7 @@ def _as_usage() -> Iterator[None]:
     except ClientError as error:
         raise click.UsageError(str(error)) from None
     except OSError as error:
-        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+        raise click.UsageError(f"{error.filename}: {error.strerror}") from None
 
 
 def _options(choices: Mapping[str, Any]) -> dict[str, Any]:
@@ -388,9 +390,18 @@ def _save(session: _Session, job: Job, folder: Path, name: str | None, format_: 
         session.show(str(target), {"path": str(target), **output})
 
 
+def _place(name: str) -> Path:
+    """Where to save. A name that ends in a slash can be a folder only, and is made one, as `put` does."""
+    place = Path(name)
+    if name.endswith(_SLASHES):
+        with _as_usage():
+            place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
 def _get_originals(session: _Session, jobs: tuple[str, ...], save: Path) -> None:
     if len(jobs) > 1 and not save.is_dir():
-        raise click.UsageError("With several jobs, --save names a folder that is there.")
+        raise click.UsageError("With several jobs, --save names a folder: one that is there, or folder/.")
 
     def fetch(name: str) -> None:
         if str(save) == "-":

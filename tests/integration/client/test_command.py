@@ -101,6 +101,17 @@ def test_get_ls_wait_and_rm(service: Any, run: Run, tmp_path: Path) -> None:
     assert gone.returncode == 1 and "JobNotFound" in gone.stderr
 
 
+def test_a_name_that_ends_in_a_slash_is_a_folder(service: Any, run: Run, tmp_path: Path) -> None:
+    (job,) = jobs_of(run(service.url, "put", a_picture(tmp_path / "one.png"))).values()
+    assert run(service.url, "wait", job).returncode == 0
+    for what, option in ("thumbnail", ()), ("original", ("--original",)):
+        assert run(service.url, "get", job, *option, "--save", f"{tmp_path}/new/{what}/").returncode == 0
+        assert [path.suffix for path in (tmp_path / "new" / what).iterdir()] == [".png"]
+    refused = run(service.url, "get", job, "--save", f"{tmp_path}/one.png/")
+    assert refused.returncode == 2 and "Traceback" not in refused.stderr
+    assert run(service.url, "get", job, job, "--save", f"{tmp_path}/none").returncode == 2
+
+
 def test_a_job_that_fails_says_why(service: Any, run: Run, tmp_path: Path) -> None:
     whole = a_picture(tmp_path / "whole.png", (400, 300)).read_bytes()
     broken = tmp_path / "broken.png"
