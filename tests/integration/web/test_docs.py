@@ -1,6 +1,7 @@
 """The page at `/docs`: shows what `/openapi.json` says, with files of this service alone."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +28,23 @@ def test_every_operation_and_webhook_is_shown_and_can_be_tried(
     block.get_by_role("button", name="Try it out").click()
     block.get_by_role("button", name="Execute").click()
     block.locator(".live-responses-table").get_by_text('"ok"').wait_for()
+
+
+def test_a_picture_can_be_uploaded(
+    open_page: Callable[..., Any], service: Any, picture: Callable[..., Path]
+) -> None:
+    page = open_page(path="/docs")
+    block = page.locator('.opblock[id$="-postImages"]')
+    block.locator(".opblock-summary-control").click()
+    block.get_by_role("button", name="Try it out").click()
+    block.locator("input[type=file]").set_input_files(picture("tried.png"))
+    block.locator('tr[data-param-name="outputs"] input').fill('[{"name": "small", "width": 7}]')
+    with page.expect_response("**/images?*") as answer:
+        block.get_by_role("button", name="Execute").click()
+    assert answer.value.status == 201
+    job = answer.value.json()
+    assert job["fileName"] == "tried.png"
+    assert [output["name"] for output in job["options"]] == ["small"], "nothing is sent that nobody chose"
 
 
 def test_nothing_comes_from_elsewhere(open_page: Callable[..., Any], service: Any) -> None:
