@@ -240,7 +240,7 @@ class Transfer {
     }
     const named = refused.slice(0, NAMED).map((item) => `${item.fileName || "One"}: ${item.detail}`);
     const more = refused.length > NAMED ? ` And ${refused.length - NAMED} more.` : "";
-    this.#fail({ message: `${refused.length} of ${items.length} were refused. ${named.join(" ")}${more}`, mayPass: false });
+    this.#fail({ message: `${refused.length} of ${items.length} ${refused.length === 1 ? "was" : "were"} refused. ${named.join(" ")}${more}`, mayPass: false });
   }
 
   async #send(signal) {

@@ -136,7 +136,7 @@ def test_the_pictures_of_a_zip_are_a_batch_that_can_be_looked_at_alone(
     page.get_by_text("of every picture in album.zip").wait_for()
     page.locator("#start").click()
     row = page.locator(".transfer").filter(has_text="album.zip")
-    row.get_by_text("1 of 3 were refused. notes.txt: Send a JPEG").wait_for()
+    row.get_by_text("1 of 3 was refused. notes.txt: Send a JPEG").wait_for()
     card_of(page, "zip-1.png").get_by_role("button", name="1 of 3 in a batch").click()
     card_of(page, "not-in-the-zip.png").wait_for(state="detached")
     assert page.evaluate("document.activeElement.id") == "gallery-title"
