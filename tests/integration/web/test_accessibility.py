@@ -102,9 +102,9 @@ def test_focus_goes_on_where_something_was_taken_away(open_page: Open, picture: 
     page.set_input_files("#files", [picture("first.png"), picture("second.png"), picture("third.png")])
     page.get_by_role("button", name="Next picture").focus()
     page.keyboard.press("Enter")
-    page.get_by_text("2 of 3").wait_for()
+    page.get_by_text("2 of 3", exact=True).wait_for()
     page.keyboard.press("Enter")
-    page.get_by_text("3 of 3").wait_for()
+    page.get_by_text("3 of 3", exact=True).wait_for()
     assert page.evaluate("document.activeElement.ariaLabel") == "Previous picture"
     page.get_by_role("button", name="Add a size").focus()
     page.keyboard.press("Enter")
