@@ -27,6 +27,6 @@ version=$(awk '/^appVersion:/ { gsub(/"/, "", $2); print $2 }' charts/thumbnails
 : "${THUMBNAILS_TEST_WORKER_IMAGE:=localhost/thumbnails/worker:$version}"
 export THUMBNAILS_TEST_WORKER_IMAGE
 # With a real API server at hand, also what is skipped without one. E2E_TESTS names some of them alone.
-: "${E2E_TESTS:=tests/e2e tests/conformance/jobstore tests/integration/api tests/integration/common}"
+: "${E2E_TESTS:=tests/e2e tests/conformance/jobstore tests/conformance/rest tests/integration/api tests/integration/common}"
 # shellcheck disable=SC2086 # several paths
 exec .venv/bin/python -m pytest $E2E_TESTS "$@"
