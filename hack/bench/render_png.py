@@ -5,7 +5,6 @@ and not deflated needs no inflating, one whose rows have no filter either is rea
 """
 
 import io
-import struct
 import sys
 import time
 import zlib
@@ -48,16 +47,11 @@ def decoded(data: bytes) -> PngImageFile:
 
 def stored(data: bytes, rows: bytes) -> bytes:
     """The PNG with these rows (each with its filter's byte), not deflated."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        head = struct.pack(">I4s", len(content), kind)
-        return head + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
-
     stream = zlib.compress(rows, 0)
     pieces = (stream[at : at + IDAT_BYTES] for at in range(0, len(stream), IDAT_BYTES))
     header = next(found for found in png.chunks(data) if found.kind == b"IHDR")
     chunks = [(b"IHDR", header.data(data)), *((b"IDAT", piece) for piece in pieces), (b"IEND", b"")]
-    return png.SIGNATURE + b"".join(chunk(*part) for part in chunks)
+    return png.SIGNATURE + b"".join(png.written(*part) for part in chunks)
 
 
 def steps(data: bytes) -> Iterator[tuple[str, float]]:

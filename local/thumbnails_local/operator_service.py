@@ -5,7 +5,6 @@ For the process that runs it (`operator_process.py`), on whatever job store that
 
 import asyncio
 import secrets
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,10 +14,9 @@ from thumbnails_common.jobstore import Document, JobStore
 from thumbnails_common.objectstore import ObjectStore
 from thumbnails_contract.errors import Unavailable
 from thumbnails_contract.wire import WorkAnswer, WorkRequest
-from thumbnails_operator.controller import Controller, utc_now
-from thumbnails_operator.eraser import Eraser
+from thumbnails_operator.cleaning import create_cleaners
+from thumbnails_operator.controller import Controller
 from thumbnails_operator.exchange import Exchange
-from thumbnails_operator.janitor import Janitor
 from thumbnails_operator.ports import SigningSecrets, WorkerIdentity, WorkerState
 from thumbnails_operator.settings import OperatorSettings
 from thumbnails_operator.webhook_sender import WebhookSender
@@ -83,28 +81,7 @@ class OperatorService:
             generation=self.generation,
             deleting=lambda key: janitor.deleting(key),  # noqa: PLW0108 - it is made below
         )
-        janitor = Janitor(
-            self.objects,
-            controller.jobs,
-            settings,
-            controller.run_blocking,
-            utc_now,
-            unreadable=controller.unreadable,
-            held=controller.held,
-        )
-        controller.on_job_gone(deleted=janitor.job_deleted, kept=janitor.job_kept)
-        eraser = Eraser(
-            self.objects,
-            janitor,
-            controller.owned,
-            controller.delete_job,
-            controller.held,
-            settings,
-            controller.counts,
-            controller.run_blocking,
-            clock=utc_now,
-            monotonic=time.monotonic,
-        )
+        janitor, eraser = create_cleaners(self.objects, controller, settings)
         controller.workers_listed(())  # workers of an operator before this one died with it
 
         jobs_known = asyncio.Event()

@@ -25,6 +25,7 @@ from thumbnails_contract.environment import InvalidSetting
 from thumbnails_contract.errors import ThumbnailsError
 from thumbnails_contract.variables import complaints
 
+from .cleaning import create_cleaners
 from .cluster_api import ApiError, ClusterApi
 from .cluster_events import ClusterEventSink
 from .cluster_executor import ClusterExecutor
@@ -150,29 +151,8 @@ class Operator:
             generation=generation,
             deleting=lambda key: janitor.deleting(key),  # noqa: PLW0108 - it is made below
         )
-        janitor = Janitor(
-            self._objects,
-            controller.jobs,
-            self._settings,
-            controller.run_blocking,
-            utc_now,
-            unreadable=controller.unreadable,
-            held=controller.held,
-            namespaces=cluster.namespaces,
-        )
-        controller.on_job_gone(deleted=janitor.job_deleted, kept=janitor.job_kept)
-        eraser = Eraser(
-            self._objects,
-            janitor,
-            controller.owned,
-            controller.delete_job,
-            controller.held,
-            self._settings,
-            controller.counts,
-            controller.run_blocking,
-            clock=utc_now,
-            monotonic=time.monotonic,
-            namespaces=cluster.namespaces,
+        janitor, eraser = create_cleaners(
+            self._objects, controller, self._settings, namespaces=cluster.namespaces
         )
         exchange = Exchange(
             MeasuredSource(controller, controller.counts),

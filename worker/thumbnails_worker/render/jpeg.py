@@ -21,6 +21,7 @@ _FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA
 _LOSSLESS: Final = frozenset({0xC3, 0xCB})
 _HIERARCHICAL: Final = frozenset({0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF})
 _LS: Final = 0xF7  # SOF55 of ITU-T T.87
+_ANY_FRAME: Final = _FRAMES | {_LS}
 _BITS: Final = 8
 _EOI: Final = b"\xff\xd9"
 _SCAN: Final = re.compile(rb"\xff\xda")
@@ -63,7 +64,7 @@ def segments(data: Data) -> Iterator[Segment]:
 
 def why_unsupported(data: Data) -> str | None:
     """What of a JPEG's frame the decoder does not know, in words for the client; None when it knows all."""
-    segment = next((segment for segment in segments(data) if segment.marker in {*_FRAMES, _LS}), None)
+    segment = next((segment for segment in segments(data) if segment.marker in _ANY_FRAME), None)
     frame = data[segment.start : segment.start + 6] if segment else b""
     if segment is None or len(frame) < 6:  # noqa: PLR2004 - B.2.2
         return None
