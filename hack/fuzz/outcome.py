@@ -1,8 +1,9 @@
 """`python -m hack.fuzz.outcome FILE...`: what the renderer makes of each file, a line of JSON each.
 
 Each file gets a fresh renderer, so that memory is its own; with `--one-renderer` all have the same, as in a
-worker. `seconds` by the clock; `mebibytes`: the most that the renderer had, beyond what it has at rest;
-`kept_mebibytes` of the last one: what the renderer has beyond that once it had nothing to do for a while.
+worker, and a file of which the renderer says so is tried once more, as there. `seconds` by the clock;
+`mebibytes`: the most that the renderer had, beyond what it has at rest; `kept_mebibytes` of the last one:
+what the renderer has beyond that once it had nothing to do for a while.
 """
 
 import argparse
@@ -31,7 +32,11 @@ def main() -> None:
             boundary.replace()
             at_rest = boundary.most_resident_bytes()
         pid = boundary.pid
-        answer = boundary.render(Path(name).read_bytes(), [(Output(width=100, height=100), Format.AUTO)])
+        outputs = [(Output(width=100, height=100), Format.AUTO)]
+        answer = boundary.render(Path(name).read_bytes(), outputs)
+        if options.one_renderer and answer.reply and answer.reply.retry:
+            pid, at_rest = boundary.pid, boundary.most_resident_bytes()
+            answer = boundary.render(Path(name).read_bytes(), outputs)
         outcome: dict[str, object] = {
             "file": Path(name).name,
             "trouble": answer.trouble,

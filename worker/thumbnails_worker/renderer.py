@@ -124,17 +124,23 @@ def _answer(request: RenderRequest, file: BinaryIO, memory: _Memory) -> tuple[Re
     """Render; when that fails where much is kept of earlier pictures, once more without it.
 
     A decoder that gets no memory may say that its file is damaged: what becomes of a picture must not depend
-    on those before it.
+    on those before it. Freed memory may lie in pieces that cannot be given back: then the reply is that there
+    was no memory, and to try again, which a fresh process does.
     """
     kept_bytes = memory.kept_bytes
     available_bytes = request.memory_bytes - memory.at_rest_bytes
     if kept_bytes > _MUCH_BYTES and request.limits.render_truncated:  # it would be shown as far as it goes
         memory.give_back()
+    begun = time.monotonic()
     reply, encoded = _attempt(request, file, available_bytes)
-    if reply.error is not None and kept_bytes > _MUCH_BYTES:
-        memory.give_back()
-        if memory.kept_bytes < kept_bytes - _MUCH_BYTES:
-            return _attempt(request, file, available_bytes)
+    if reply.error is None or kept_bytes <= _MUCH_BYTES:
+        return reply, encoded
+    memory.give_back()
+    left_bytes = memory.kept_bytes
+    if left_bytes < kept_bytes - _MUCH_BYTES:
+        reply, encoded = _attempt(request, file, available_bytes)
+    if reply.error is not None and left_bytes > _MUCH_BYTES:
+        return replace(_failure(OutOfMemory(), None, begun), retry=True), []
     return reply, encoded
 
 
