@@ -255,7 +255,7 @@ class Janitor:
                         done.append(facts.key)
                     continue
                 verdict = judge_tombstone(tombstone, facts.last_modified, known.references, self._rules, now)
-                if verdict is Verdict.FINISH and _is_over(tombstone, known.references, self._held()):
+                if verdict is Verdict.FINISH and self._is_over(tombstone, known.references, self._held()):
                     own = tombstone_history(tombstone)
                     entries += await self._run_blocking(self._history.of_job, own, tombstone.uid)
                     pictures.extend((tombstone, key) for key in tombstone_keys(tombstone))
@@ -268,9 +268,19 @@ class Janitor:
             deleted += await self._delete(done, _all, known)
         return deleted
 
+    def _is_over(self, tombstone: Tombstone, references: References, held: Container[JobKey]) -> bool:
+        """Whether nothing of the job can come any more, and nothing is left that is known here.
+
+        A tombstone names what the job was known to have when it was deleted; who was told of a job that was
+        being rendered knows more, and deletes the tombstone itself. To be asked right before each deletion:
+        a job that was not known may only not have been heard of.
+        """
+        known = references.knows(tombstone.uid) or tombstone.uid in self._queue
+        return not known and JobKey(tombstone.namespace, tombstone.name) not in held
+
     def _still_over(self, told: Sequence[tuple[Tombstone, str]], references: References) -> list[str]:
         held = self._held()
-        return [key for tombstone, key in told if _is_over(tombstone, references, held)]
+        return [key for tombstone, key in told if self._is_over(tombstone, references, held)]
 
     def _left_by(self, told: Sequence[tuple[Tombstone, str]], references: References) -> list[str]:
         return self._unreferenced(list(dict.fromkeys(self._still_over(told, references))), references)
@@ -404,15 +414,6 @@ class _Known:
         new = [job for job in self._jobs() if id(job) not in self._seen]
         self._seen.update((id(job), job) for job in new)
         return [job for job in new if job.uid not in self._ignored_uids]
-
-
-def _is_over(tombstone: Tombstone, references: References, held: Container[JobKey]) -> bool:
-    """Whether nothing of the job can come any more.
-
-    To be asked right before each deletion: one that was not known may only not have been heard of.
-    """
-    key = JobKey(tombstone.namespace, tombstone.name)
-    return not references.knows(tombstone.uid) and key not in held
 
 
 def _read_tombstones(

@@ -321,6 +321,17 @@ def test_a_job_that_is_heard_of_late_keeps_its_tombstone(world: World, heard_of:
     assert world.bucket.objects == {}
 
 
+def test_a_job_whose_leftovers_wait_keeps_its_tombstone(world: World) -> None:
+    """It may have left more than its tombstone names: what it rendered when it was deleted."""
+    job = make_job("young")
+    add_objects(world, job)
+    key = bury(world, job, modified=NOW)
+    janitor = world.janitor()
+    janitor.job_deleted(job)
+    assert asyncio.run(janitor.sweep()) == 0
+    assert set(world.bucket.objects) == {source_of(job), thumbnail_of(job), key}
+
+
 def test_a_tombstone_takes_nothing_that_another_job_needs(world: World) -> None:
     job, equal = make_job("gone", ended=NOW), make_job("equal")
     world.jobs = [equal]
